@@ -13,9 +13,11 @@ from metronome_broker.errors import (
     TopologyDrift,
     without_password,
 )
+from metronome_broker.ladder import join_broker, pick_broker
 from metronome_broker.lane import Lane, check_lane_name, routing_key
 from metronome_broker.message import OutboundMessage
 from metronome_broker.publisher import Publisher, PublishReport
+from metronome_broker.running import RunningBroker
 from metronome_broker.topology import Topology, lanes_named
 
 __all__ = [
@@ -30,12 +32,15 @@ __all__ = [
     "OutboundMessage",
     "PublishReport",
     "Publisher",
+    "RunningBroker",
     "Topology",
     "TopologyDrift",
     "TopologyReport",
     "check_lane_name",
+    "join_broker",
     "lane_depths",
     "lanes_named",
+    "pick_broker",
     "routing_key",
     "without_password",
 ]

@@ -11,7 +11,7 @@ from kombu import Connection
 from kombu.transport import native_delayed_delivery as delayed
 
 from metronome_broker.drift import Difference, TopologyReport, read_difference
-from metronome_broker.errors import BrokerUnreachable, TopologyDrift
+from metronome_broker.errors import TopologyDrift
 from metronome_broker.wire import Wire, open_wire
 
 if TYPE_CHECKING:
@@ -148,12 +148,3 @@ class _Declarer:
         )
         for queue in topology.kombu_queues():
             delayed.bind_queue_to_native_delayed_delivery_exchange(connection, queue)
-
-
-def reached(target: str | Connection, seconds: float) -> BrokerUnreachable | None:
-    """None when the broker lets us in within the seconds, else why not."""
-    try:
-        with open_wire(target, seconds=seconds, name=_NAME):
-            return None
-    except BrokerUnreachable as exc:
-        return exc
