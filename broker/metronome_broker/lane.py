@@ -23,8 +23,8 @@ class Lane:
         name: ``[a-z0-9][a-z0-9_-]{0,62}``, neither ``dead`` nor ``unrouted``.
         delivery_limit: deliveries returned without an ack before a message is
             dead-lettered; a poison task ends in ``metronome.dead`` after it.
-        max_length: messages the queue takes before it refuses (nacks) more;
-            None for no bound.
+        max_length: messages the queue takes before it refuses (nacks) more, and a
+            burst may run over it; None for no bound.
         message_ttl_seconds: seconds a message may wait before it is dead-lettered
             as expired; None for ever.
 
