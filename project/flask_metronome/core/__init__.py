@@ -1,0 +1,1 @@
+"""Pure: cadence, schedule, run states, plan. No I/O, no clock, no framework."""

@@ -1,0 +1,24 @@
+"""Cadences in words for people. Each sentence says all of it, or quotes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+
+def every_words(count: int, unit: str) -> str:
+    """«every 10 seconds», «every day (UTC)»."""
+    name = unit.removesuffix("s") if count == 1 else f"{count} {unit}"
+    zone = " (UTC)" if unit in {"days", "weeks"} else ""
+    return f"every {name}{zone}"
+
+
+def once_words(at: datetime) -> str:
+    """«once, at 2026-03-08 07:00 (UTC)»."""
+    shape = "%H:%M" if not (at.second or at.microsecond) else "%H:%M:%S"
+    return f"once, at {at.date().isoformat()} {at.strftime(shape)} (UTC)"
+
+
+def cron_words(fields: Sequence[str], tz: str) -> str:
+    """«every weekday at 08:00 (Europe/Berlin)»."""
+    return f"cron {' '.join(fields).lower()} ({tz})"
