@@ -1,0 +1,65 @@
+# One command a purpose; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST ?= $(BIN)/pytest
+SOURCES := project broker monitoring tests benchmarks compose
+
+# The stamps carry pyproject.toml's checksum: dependencies are installed again
+# when it changes, and a second `make` costs nothing.
+SUM := $(shell cksum < pyproject.toml | cut -d' ' -f1)
+RUN := $(VENV)/.run-$(SUM)
+DEV := $(VENV)/.dev-$(SUM)
+
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUN) ## a shop with its tasks, beat, workers, monitor, Flower and pages (Ctrl-C stops it)
+	@exec $(BIN)/metronome demo
+
+test: unit integration ## the whole test suite: unit, then integration
+
+unit: $(DEV) ## the unit tests: no network, no Docker, seconds
+	$(PYTEST) tests/unit $(ARGS)
+
+integration: $(DEV) ## the integration tests: real broker, databases, processes, browser
+	@./tests/integration/prepare.sh
+	$(PYTEST) tests/integration $(ARGS)
+
+check: $(DEV) ## format, lint, types, layers and unit tests: what a commit must pass
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) tests/unit -q $(ARGS)
+
+format: $(DEV) ## format the code and mend what ruff can mend
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(DEV) ## run the benchmarks and print their tables
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove the virtualenv, caches and built files
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find project broker monitoring tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: Python 3.11 or later is needed, got `$(PYTHON) --version 2>&1`; name another one with PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): | $(BIN)/python
+	@echo "Installing Flask-Metronome into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@rm -f $(VENV)/.run-* && touch $@
+
+$(DEV): | $(BIN)/python
+	@echo "Installing Flask-Metronome and what its tests need into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-* && touch $(RUN) $@
+
+.PHONY: help demo test unit integration check format bench clean

@@ -1,0 +1,46 @@
+#!/bin/sh
+# Sees to it that the integration tests find a RabbitMQ and a browser: says what
+# they will use, and as root on Debian installs what is missing.
+set -eu
+
+say() { printf 'prepare: %s\n' "$*"; }
+
+debian_root() { [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ]; }
+
+refreshed=
+install_package() {
+  [ -n "$refreshed" ] || { apt-get update -qq; refreshed=yes; }
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    "$1" >/dev/null
+}
+
+broker() {
+  if [ -n "${METRONOME_TEST_BROKER_URL:-}" ]; then
+    say "RabbitMQ: the one of METRONOME_TEST_BROKER_URL"
+  elif docker info >/dev/null 2>&1; then
+    say "RabbitMQ: in Docker"
+  elif command -v rabbitmq-server >/dev/null || [ -e /usr/sbin/rabbitmq-server ]; then
+    say "RabbitMQ: a private node of the installed rabbitmq-server"
+  elif debian_root; then
+    say "RabbitMQ: no Docker here, so Debian's rabbitmq-server is installed now"
+    # the tests start private nodes of their own, so the system's is not wanted
+    RUNLEVEL=1 install_package rabbitmq-server
+  else
+    say "RabbitMQ: none; start Docker, install rabbitmq-server, or set METRONOME_TEST_BROKER_URL"
+  fi
+}
+
+browser() {
+  for name in chromium chromium-browser google-chrome; do
+    if command -v "$name" >/dev/null; then say "browser: $name"; return; fi
+  done
+  if debian_root; then
+    say "browser: none here, so Debian's chromium is installed now"
+    install_package chromium
+  else
+    say "browser: none; install chromium, or the browser tests fail"
+  fi
+}
+
+broker
+browser
