@@ -27,8 +27,8 @@ HEARTBEATS = {
     ),
     # one of all monitors holds the lease: its freshness is the sweep's
     "monitor": (
-        "SELECT count(*) FROM metronome_leases"
-        " WHERE touched_at > now() - interval '60 seconds'"
+        "SELECT count(*) FROM metronome_leases WHERE name = 'monitor'"
+        " AND touched_at > now() - interval '60 seconds'"
     ),
 }
 
