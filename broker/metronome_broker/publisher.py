@@ -83,6 +83,9 @@ class Publisher:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._blocked = threading.Event()
+        # Of this connection alone: a new one has not been told yet, and is told
+        # only once it sends.
+        self._held = False
         self._wire: Wire | None = None
         self._channel: Any = None
         self._window = ConfirmWindow()
@@ -176,9 +179,10 @@ class Publisher:
         wire = self._wire = Wire(
             url,
             name=self._client_name,
-            on_blocked=self._blocked.set,
-            on_unblocked=self._blocked.clear,
+            on_blocked=self._on_blocked,
+            on_unblocked=self._on_unblocked,
         )
+        self._held = False
         if self._closed.is_set():
             return
         wire.open(self._connect_timeout)
@@ -191,6 +195,14 @@ class Publisher:
         events["basic_nack"].add(self._window.on_nack)
         events["basic_return"].add(self._on_return)
         self._urls = [url, *self._urls[:-1]]
+
+    def _on_blocked(self) -> None:
+        self._held = True
+        self._blocked.set()
+
+    def _on_unblocked(self) -> None:
+        self._held = False
+        self._blocked.clear()
 
     def _on_return(
         self, reason: Exception, exchange: str, routing_key: str, message: Any
@@ -205,7 +217,7 @@ class Publisher:
     def _send(self, wire: Wire, messages: Sequence[OutboundMessage]) -> None:
         end = time.monotonic() + self._confirm_timeout
         for message in messages:
-            while self._blocked.is_set() or self._window.outstanding >= self._limit:
+            while self._held or self._window.outstanding >= self._limit:
                 self._read(wire, end)
             self._window.sent(message.run_id)
             self._channel.basic_publish(

@@ -48,6 +48,9 @@ class Wire:
         name: shown as the connection's name in RabbitMQ's management pages.
         on_blocked, on_unblocked: called without arguments when the broker stops
             and resumes taking publishes (memory or disk alarm).
+
+    Raises:
+        BrokerError: the target is not AMQP's.
     """
 
     def __init__(
@@ -58,12 +61,12 @@ class Wire:
         on_blocked: Callable[[], None] | None = None,
         on_unblocked: Callable[[], None] | None = None,
     ) -> None:
-        params = Connection(target) if isinstance(target, str) else target
-        if params.transport_cls not in _SCHEMES:
-            raise BrokerError(
-                "broker URL must start with amqp:// or amqps://, not "
-                f"{params.transport_cls!r}: kombu's virtual transports lose tasks"
-            )
+        if isinstance(target, str):
+            # Before kombu sees it: it would import another transport's driver.
+            _check_scheme(target.partition("://")[0])
+            target = Connection(target)
+        params = target
+        _check_scheme(params.transport_cls)
         self.url = str(params.as_uri())
         tls = params.ssl or params.transport_cls == "amqps"
         port = pyamqp.DEFAULT_SSL_PORT if tls else pyamqp.DEFAULT_PORT
@@ -180,6 +183,14 @@ def open_wire(
         yield wire, lambda: max(0.0, end - time.monotonic())
     finally:
         wire.close()
+
+
+def _check_scheme(scheme: object) -> None:
+    if scheme not in _SCHEMES:
+        raise BrokerError(
+            f"broker URL must start with amqp:// or amqps://, not {str(scheme)[:20]!r}:"
+            " kombu's virtual transports lose tasks"
+        )
 
 
 def _password(params: Connection) -> Any:

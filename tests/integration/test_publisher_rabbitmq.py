@@ -60,7 +60,7 @@ def test_what_a_worker_receives(publisher: Publisher, vhost_url: str) -> None:
     publisher.publish([message])
     with Connection(vhost_url) as connection:
         got = connection.default_channel.basic_get("metronome.reports", no_ack=True)
-    assert got.body == message.body
+    assert got.body.encode() == message.body
     assert got.headers == message.headers
     assert got.properties["message_id"] == "run-0"
     assert got.properties["correlation_id"] == "run-0"
@@ -185,6 +185,8 @@ def test_close_from_another_thread_ends_a_publish_at_once(
             target=lambda: reports.append(publisher.publish(runs(5)))
         )
         thread.start()
+        while not publisher._lock.locked():
+            time.sleep(0.001)
         started = time.monotonic()
         publisher.close()
         assert time.monotonic() - started < 1
