@@ -10,6 +10,8 @@ from flask_metronome.core.cron import Cron, cron, cron_from_dict
 from flask_metronome.core.every import Every, every, every_from_dict
 from flask_metronome.core.json import JSON
 from flask_metronome.core.once import Once, once, once_from_dict
+from flask_metronome.core.rrule import RRule, rrule, rrule_from_dict
+from flask_metronome.core.solar import Solar, solar, solar_from_dict
 from flask_metronome.errors import CadenceInvalid
 
 __all__ = [
@@ -19,10 +21,14 @@ __all__ = [
     "Cron",
     "Every",
     "Once",
+    "RRule",
+    "Solar",
     "cadence_from_dict",
     "cron",
     "every",
     "once",
+    "rrule",
+    "solar",
 ]
 
 
@@ -60,6 +66,8 @@ KINDS: dict[str, Callable[[Mapping[str, object]], Cadence]] = {
     "every": every_from_dict,
     "cron": cron_from_dict,
     "once": once_from_dict,
+    "rrule": rrule_from_dict,
+    "solar": solar_from_dict,
 }
 """How each kind is read from JSON."""
 

@@ -22,3 +22,16 @@ def once_words(at: datetime) -> str:
 def cron_words(fields: Sequence[str], tz: str) -> str:
     """«every weekday at 08:00 (Europe/Berlin)»."""
     return f"cron {' '.join(fields).lower()} ({tz})"
+
+
+def solar_words(event: str, lat: float, lon: float) -> str:
+    """«at sunset, seen from 52.52° N 13.41° E»."""
+    north, east = "N" if lat >= 0 else "S", "E" if lon >= 0 else "W"
+    name = event.replace("_", " ")
+    return f"at {name}, seen from {abs(lat):g}° {north} {abs(lon):g}° {east}"
+
+
+def rrule_words(rule: str, start: datetime | None, tz: str) -> str:
+    """«by the rule FREQ=…»."""
+    since = "" if start is None else f", from {start:%Y-%m-%d %H:%M}"
+    return f"by the rule {rule}{since} ({tz})"
