@@ -1,0 +1,142 @@
+"""Reads queries and bodies; whatever is wrong is named, field by field."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from flask import Request, request
+from marshmallow import RAISE, Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import UnsupportedMediaType
+
+from flask_metronome.api.problems import FieldError, FieldsInvalid, short
+from flask_metronome.errors import InputInvalid
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,100}")
+
+
+class QueryParser(FlaskParser):
+    """webargs, with unknown parameters refused and errors in our shape."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012 - webargs' own way to set it
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": RAISE,
+    }
+
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,
+        schema: Schema,
+        *,
+        error_status_code: int | None,
+        error_headers: Mapping[str, str] | None,
+    ) -> NoReturn:
+        """Name each field that is wrong.
+
+        :raises FieldsInvalid: always.
+        """
+        found = _messages(error)
+        names = found.get("query", found)
+        raise FieldsInvalid([_field_error(name, schema, req) for name in names])
+
+
+def body_object() -> dict[str, Any]:
+    """The request's JSON object; an empty body is an empty object.
+
+    :raises UnsupportedMediaType: when a body comes that is not marked as JSON,
+        which is also what a foreign page's form would send.
+    :raises InputInvalid: naming ``body``.
+    """
+    if not request.get_data(cache=True):
+        return {}
+    if not request.is_json:
+        raise UnsupportedMediaType("Send the body as Content-Type: application/json.")
+    try:
+        found = request.get_json(cache=True)
+    except Exception as error:
+        raise InputInvalid("body", "JSON", _start_of_body()) from error
+    if not isinstance(found, dict):
+        raise InputInvalid("body", "a JSON object", found)
+    return found
+
+
+def only(found: Mapping[str, Any], *names: str) -> None:
+    """Refuse fields that are not among ``names``.
+
+    :raises InputInvalid: naming the first of them.
+    """
+    for name in found:
+        if name not in names:
+            expected = "only " + ", ".join(names) if names else "no fields"
+            raise InputInvalid(name, expected, found[name])
+
+
+def load(schema: type[Schema], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a body by a schema.
+
+    :raises FieldsInvalid: naming each wrong field.
+    """
+    reader = schema(unknown=RAISE)
+    try:
+        return dict(reader.load(found))
+    except ValidationError as error:
+        raise FieldsInvalid(
+            [_described(name, reader, found.get(name)) for name in _messages(error)]
+        ) from None
+
+
+def idempotency_key() -> str:
+    """The ``Idempotency-Key`` of the request, or a new one.
+
+    :raises InputInvalid: naming the header.
+    """
+    given = request.headers.get("Idempotency-Key")
+    if given is None:
+        return uuid.uuid4().hex
+    if not _IDEMPOTENCY_KEY.fullmatch(given):
+        raise InputInvalid(
+            "Idempotency-Key", "1 to 100 visible ASCII characters", short(given)
+        )
+    return given
+
+
+def expected_revision() -> int | None:
+    """The revision in ``If-Match``; ``None`` without one or with ``*``.
+
+    :raises InputInvalid: naming the header.
+    """
+    given = request.headers.get("If-Match")
+    if given is None or given.strip() == "*":
+        return None
+    text = given.strip().removeprefix("W/").strip('"')
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InputInvalid("If-Match", 'an ETag such as "3"', short(given))
+    return int(text)
+
+
+def _messages(error: ValidationError) -> dict[str, Any]:
+    found = error.messages
+    return found if isinstance(found, dict) else {"body": found}
+
+
+def _start_of_body() -> str:
+    return request.get_data(cache=True)[:80].decode("utf-8", "replace")
+
+
+def _field_error(name: str, schema: Schema, asked: Request) -> FieldError:
+    values = asked.args.getlist(name)
+    return _described(name, schema, ",".join(values) if values else None)
+
+
+def _described(name: str, schema: Schema, got: Any) -> FieldError:
+    field = schema.fields.get(name)
+    if field is None:
+        expected = "only " + ", ".join(sorted(schema.fields))
+    else:
+        expected = getattr(field, "expected", "another value")
+    message = str(InputInvalid(name, expected, short(got)))
+    return FieldError(field=name, expected=expected, got=short(got), message=message)

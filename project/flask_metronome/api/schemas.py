@@ -1,0 +1,310 @@
+"""What the API answers and takes, as schemas: for writing JSON and for OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, fields
+
+from flask_metronome.api.fields import Instant
+
+
+class FieldErrorSchema(Schema):
+    """One wrong field of a problem."""
+
+    field = fields.String()
+    expected = fields.String()
+    got = fields.Raw(allow_none=True)
+    message = fields.String()
+
+
+class ProblemSchema(Schema):
+    """An error by RFC 9457."""
+
+    type = fields.String()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String()
+    instance = fields.String()
+    errors = fields.List(fields.Nested(FieldErrorSchema))
+
+
+class DefinitionSchema(Schema):
+    """What a person says about a schedule."""
+
+    key = fields.String(required=True, metadata={"example": "daily-report"})
+    task = fields.String(required=True, metadata={"example": "shop.send_report"})
+    cadence = fields.Dict(
+        required=True,
+        metadata={
+            "example": {
+                "kind": "cron",
+                "expression": "0 8 * * mon-fri",
+                "tz": "Europe/Berlin",
+            }
+        },
+    )
+    lane = fields.String()
+    args = fields.List(fields.Raw())
+    kwargs = fields.Dict()
+    description = fields.String(allow_none=True)
+    start_at = Instant(allow_none=True)
+    end_at = Instant(allow_none=True)
+    max_runs = fields.Integer(allow_none=True)
+    jitter_seconds = fields.Float()
+    catchup = fields.String()
+    catchup_limit = fields.Integer()
+    catchup_window_seconds = fields.Float()
+    grace_seconds = fields.Float(allow_none=True)
+    start_deadline_seconds = fields.Float(allow_none=True)
+    late_after_seconds = fields.Float(allow_none=True)
+    max_runtime_seconds = fields.Float(allow_none=True)
+    overlap = fields.String()
+    concurrency_key = fields.String(allow_none=True)
+    on_lost = fields.String()
+    options = fields.Dict()
+
+
+class ChangesSchema(DefinitionSchema):
+    """The fields of a schedule to change; the others stay."""
+
+    key = fields.String()
+    task = fields.String()
+    cadence = fields.Dict()
+
+
+class ScheduleSchema(DefinitionSchema):
+    """A schedule, and how far it has come."""
+
+    id = fields.String()
+    cadence_words = fields.String(metadata={"description": "The cadence in words."})
+    state = fields.String()
+    owner = fields.String()
+    revision = fields.Integer(metadata={"description": "Also its ETag."})
+    next_due_at = Instant(allow_none=True)
+    miss_after_at = Instant(allow_none=True)
+    last_due_at = Instant(allow_none=True)
+    runs_made = fields.Integer()
+    paused_at = Instant(allow_none=True)
+    paused_by = fields.String(allow_none=True)
+    paused_reason = fields.String(allow_none=True)
+    error = fields.String(allow_none=True)
+    error_at = Instant(allow_none=True)
+    declared = fields.Dict(allow_none=True)
+    created_at = Instant()
+    updated_at = Instant()
+
+
+class AttemptSchema(Schema):
+    """One execution of a run by a worker."""
+
+    id = fields.Integer()
+    run_id = fields.String(allow_none=True)
+    task_id = fields.String()
+    task = fields.String()
+    retries = fields.Integer()
+    delivery = fields.Integer()
+    state = fields.String()
+    worker = fields.String()
+    pid = fields.Integer(allow_none=True)
+    redelivered = fields.Boolean()
+    started_at = Instant()
+    ended_at = Instant(allow_none=True)
+    runtime_seconds = fields.Float(allow_none=True)
+    error_type = fields.String(allow_none=True)
+    error = fields.String(allow_none=True)
+    fingerprint = fields.String(allow_none=True)
+    traceback = fields.String(allow_none=True)
+    retry_reason = fields.String(allow_none=True)
+    retry_at = Instant(allow_none=True)
+    lost_cause = fields.String(allow_none=True)
+    trace_id = fields.String(allow_none=True)
+
+
+class RunSchema(Schema):
+    """One run: what was due when, and what became of it."""
+
+    id = fields.String(metadata={"description": "Also its Celery task id."})
+    schedule_key = fields.String()
+    origin = fields.String()
+    due_at = Instant()
+    fires_at = Instant()
+    state = fields.String()
+    reason = fields.String(allow_none=True)
+    task = fields.String()
+    lane = fields.String()
+    args = fields.List(fields.Raw())
+    kwargs = fields.Dict()
+    options = fields.Dict()
+    revision = fields.Integer()
+    catchup = fields.Boolean()
+    missed = fields.Boolean()
+    missed_from = Instant(allow_none=True)
+    missed_to = Instant(allow_none=True)
+    missed_count = fields.Integer()
+    provisional = fields.Boolean()
+    late = fields.Boolean()
+    overrun = fields.Boolean()
+    stuck = fields.Boolean()
+    grace_until = Instant()
+    late_after_seconds = fields.Float()
+    max_runtime_seconds = fields.Float(allow_none=True)
+    deadline_at = Instant(allow_none=True)
+    on_lost = fields.String()
+    planned_at = Instant(allow_none=True)
+    published_at = Instant(allow_none=True)
+    received_at = Instant(allow_none=True)
+    started_at = Instant(allow_none=True)
+    finished_at = Instant(allow_none=True)
+    runtime_seconds = fields.Float(allow_none=True)
+    worker = fields.String(allow_none=True)
+    attempt_count = fields.Integer()
+    retries = fields.Integer()
+    duplicates = fields.Integer()
+    retry_at = Instant(allow_none=True)
+    error = fields.String(allow_none=True)
+    error_type = fields.String(allow_none=True)
+    publish_tries = fields.Integer()
+    publish_error = fields.String(allow_none=True)
+    updated_at = Instant()
+
+
+class RunDetailSchema(RunSchema):
+    """A run with its attempts."""
+
+    attempts = fields.List(
+        fields.Nested(AttemptSchema),
+        metadata={"description": "Its attempts, in the order in which they began."},
+    )
+
+
+class UpcomingSchema(Schema):
+    """One due time to come."""
+
+    due_at = Instant()
+    local = fields.Function(
+        lambda due: due.local.isoformat(), metadata={"type": "string"}
+    )
+    note = fields.String(allow_none=True)
+
+
+class PreviewSchema(Schema):
+    """A cadence in words, and its next due times."""
+
+    words = fields.String()
+    tz = fields.String()
+    items = fields.List(fields.Nested(UpcomingSchema))
+
+
+class DurationsSchema(Schema):
+    """How long succeeded runs took, seconds."""
+
+    sample = fields.Integer()
+    p50 = fields.Float(allow_none=True)
+    p95 = fields.Float(allow_none=True)
+    mean = fields.Float(allow_none=True)
+    longest = fields.Float(allow_none=True)
+
+
+class StatsSchema(Schema):
+    """What became of the runs due in a span."""
+
+    since = Instant()
+    until = Instant()
+    runs = fields.Integer()
+    states = fields.Dict(keys=fields.String(), values=fields.Integer())
+    missed = fields.Integer(metadata={"description": "Due times missed."})
+    late = fields.Integer()
+    retries = fields.Integer()
+    success_rate = fields.Float(allow_none=True)
+    durations = fields.Nested(DurationsSchema, allow_none=True)
+
+
+class BeatSchema(Schema):
+    """A beat, by its heartbeat."""
+
+    id = fields.String()
+    host = fields.String()
+    pid = fields.Integer()
+    version = fields.String()
+    started_at = Instant()
+    heartbeat_at = Instant()
+    stopped_at = Instant(allow_none=True)
+    ticks = fields.Integer()
+    planned = fields.Integer()
+    published = fields.Integer()
+    broker_error = fields.String(allow_none=True)
+    alive = fields.Boolean()
+
+
+class WorkerSchema(Schema):
+    """A worker, by its lease."""
+
+    id = fields.String()
+    hostname = fields.String()
+    pid = fields.Integer()
+    version = fields.String()
+    lanes = fields.List(fields.String())
+    started_at = Instant()
+    heartbeat_at = Instant()
+    stopped_at = Instant(allow_none=True)
+    active = fields.List(fields.String())
+    dropped = fields.Integer()
+    alive = fields.Boolean()
+
+
+class LaneSchema(Schema):
+    """A lane: who uses it, who serves it, what is open in it."""
+
+    name = fields.String()
+    schedules = fields.Integer()
+    workers = fields.Integer()
+    waiting = fields.Integer()
+    running = fields.Integer()
+
+
+class TaskSchema(Schema):
+    """A task name."""
+
+    name = fields.String()
+    registered = fields.Boolean()
+    lane = fields.String(allow_none=True)
+    schedules = fields.Integer()
+
+
+class AuditSchema(Schema):
+    """Who changed what, when."""
+
+    id = fields.Integer()
+    at = Instant()
+    who = fields.String()
+    action = fields.String()
+    subject = fields.String()
+    detail = fields.Raw(allow_none=True)
+
+
+class BackfillSchema(Schema):
+    """How many runs a backfill made."""
+
+    name = fields.String()
+    runs = fields.Integer()
+
+
+def listed(name: str, item: type[Schema], *, cursor: bool = True) -> type[Schema]:
+    """The schema of a list: ``items``, and ``next_cursor`` where it goes on."""
+    shape: dict[str, fields.Field[Any]] = {"items": fields.List(fields.Nested(item))}
+    if cursor:
+        shape["next_cursor"] = fields.String(
+            allow_none=True, metadata={"description": "null at the end."}
+        )
+    return Schema.from_dict(shape, name=name)
+
+
+ScheduleListSchema = listed("ScheduleList", ScheduleSchema)
+RunListSchema = listed("RunList", RunSchema)
+AuditListSchema = listed("AuditList", AuditSchema)
+AttemptListSchema = listed("AttemptList", AttemptSchema, cursor=False)
+BeatListSchema = listed("BeatList", BeatSchema, cursor=False)
+WorkerListSchema = listed("WorkerList", WorkerSchema, cursor=False)
+LaneListSchema = listed("LaneList", LaneSchema, cursor=False)
+TaskListSchema = listed("TaskList", TaskSchema, cursor=False)

@@ -1,0 +1,130 @@
+"""Reads of schedules, and the strips of their last runs, all in one statement."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flask_metronome.errors import NotFound
+from flask_metronome.history.cursor import USUAL, mark_of, read_cursor, write_cursor
+from flask_metronome.history.values import Bar, ScheduleView, Slice, names_of
+from flask_metronome.models import runs, schedules
+
+STRIP = 60
+
+_COLUMNS = [schedules.c[name] for name in names_of(ScheduleView)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleFilter:
+    """Which schedules. ``q`` is a part of the key, the task or the description."""
+
+    task: str | None = None
+    lane: str | None = None
+    enabled: bool | None = None
+    states: tuple[str, ...] = ()
+    q: str | None = None
+
+
+async def list_schedules(
+    connection: AsyncConnection,
+    wanted: ScheduleFilter,
+    *,
+    limit: int = USUAL,
+    cursor: str | None = None,
+) -> Slice[ScheduleView]:
+    """The schedules that ``wanted`` names, by key.
+
+    :raises InputInvalid: naming ``cursor``, when it is not of this list.
+    """
+    mark = mark_of("schedules", wanted)
+    conditions = _conditions(wanted)
+    if cursor:
+        conditions.append(schedules.c.key > read_cursor(mark, cursor, (str,))[0])
+    statement = (
+        select(*_COLUMNS).where(*conditions).order_by(schedules.c.key).limit(limit + 1)
+    )
+    rows = (await connection.execute(statement)).mappings()
+    found = [ScheduleView(**row) for row in rows]
+    following = None
+    if len(found) > limit:
+        following = write_cursor(mark, (found[limit - 1].key,))
+    return Slice(items=tuple(found[:limit]), next_cursor=following)
+
+
+async def get_schedule(connection: AsyncConnection, key: str) -> ScheduleView:
+    """One schedule.
+
+    :raises NotFound: when there is none of that key.
+    """
+    statement = select(*_COLUMNS).where(schedules.c.key == key)
+    row = (await connection.execute(statement)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("schedule", key)
+    return ScheduleView(**row)
+
+
+async def strips(
+    connection: AsyncConnection, schedule_ids: Sequence[str], *, length: int = STRIP
+) -> dict[str, list[Bar]]:
+    """The last runs of each of these schedules, oldest first, in one statement.
+
+    Where each strip begins is read off the history index, so the cost follows
+    the strips and not the history behind them.
+    """
+    if not schedule_ids:
+        return {}
+    older = runs.alias("older")
+    begins = (
+        select(older.c.due_at)
+        .where(older.c.schedule_id == schedules.c.id)
+        .order_by(older.c.due_at.desc())
+        .offset(length - 1)
+        .limit(1)
+        .correlate(schedules)
+        .scalar_subquery()
+    )
+    edges = (
+        select(schedules.c.id.label("id"), begins.label("begins"))
+        .where(schedules.c.id.in_(schedule_ids))
+        .cte("edges")
+        # or a planner may move it inside and ask anew for every run
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    statement = (
+        select(*(runs.c[name] for name in names_of(Bar)))
+        .join_from(edges, runs, runs.c.schedule_id == edges.c.id)
+        .where(or_(edges.c.begins.is_(None), runs.c.due_at >= edges.c.begins))
+        .order_by(runs.c.schedule_id, runs.c.due_at, runs.c.id)
+    )
+    found: dict[str, list[Bar]] = defaultdict(list)
+    for row in (await connection.execute(statement)).mappings():
+        found[row["schedule_id"]].append(Bar(**row))
+    return {key: bars[-length:] for key, bars in found.items()}
+
+
+def _conditions(wanted: ScheduleFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    for name in ("task", "lane"):
+        value = getattr(wanted, name)
+        if value is not None:
+            conditions.append(schedules.c[name] == value)
+    if wanted.states:
+        conditions.append(schedules.c.state.in_(wanted.states))
+    if wanted.enabled is not None:
+        active = schedules.c.state == "active"
+        conditions.append(active if wanted.enabled else ~active)
+    if wanted.q:
+        conditions.append(
+            or_(
+                *(
+                    schedules.c[name].icontains(wanted.q, autoescape=True)
+                    for name in ("key", "task", "description")
+                )
+            )
+        )
+    return conditions
