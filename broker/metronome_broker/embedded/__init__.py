@@ -1,0 +1,23 @@
+"""A small AMQP 0-9-1 broker of our own: in memory, one process, loopback only.
+
+For development, demo and scripted-fault tests; losing its memory loses no run, as SQL
+publishes again.
+"""
+
+from __future__ import annotations
+
+from metronome_broker.embedded.errors import (
+    EmbeddedBrokerError,
+    InvalidFault,
+    NotLoopback,
+)
+from metronome_broker.embedded.faults import Fault
+from metronome_broker.embedded.server import EmbeddedBroker
+
+__all__ = [
+    "EmbeddedBroker",
+    "EmbeddedBrokerError",
+    "Fault",
+    "InvalidFault",
+    "NotLoopback",
+]

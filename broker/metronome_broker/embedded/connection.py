@@ -1,0 +1,289 @@
+"""One client connection: its stage, its channels, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from amqp import spec
+
+from metronome_broker.embedded.channel import Channel
+from metronome_broker.embedded.connection_methods import greet
+from metronome_broker.embedded.content import Content
+from metronome_broker.embedded.dispatch import dispatch
+from metronome_broker.embedded.errors import AmqpError
+from metronome_broker.embedded.heartbeat import Heartbeat
+from metronome_broker.embedded.link import Link
+from metronome_broker.embedded.stage import Stage
+from metronome_broker.embedded.wire import (
+    FRAME_MAX,
+    HEARTBEAT,
+    METHOD,
+    PROTOCOL_HEADER,
+    Frame,
+    FrameReader,
+    Signature,
+    content_frames,
+    method_frame,
+    short,
+    signature_of,
+)
+
+if TYPE_CHECKING:
+    from metronome_broker.embedded.broker import Broker
+    from metronome_broker.embedded.vhost import Vhost
+
+log = logging.getLogger(__name__)
+
+#: Seconds a client may take from connecting to connection.open.
+HANDSHAKE_SECONDS = 10.0
+#: Seconds a client has to answer connection.close.
+CLOSE_SECONDS = 2.0
+#: Unread bytes kept of a client whose publishing is blocked.
+BLOCKED_BYTES = 1024 * 1024
+#: Channels a client may have open, by their numbers.
+CHANNEL_MAX = 2047
+NO_SIGNATURE: Signature = (0, 0)
+
+
+class Connection:
+    """The AMQP conversation over one link.
+
+    Attributes:
+        channels: the open ones by number.
+        closing_channels: those we closed and the client has not confirmed yet;
+            whatever it still sends on them is from before it knew.
+        client_properties: what the client said about itself.
+        frame_max: negotiated, bytes.
+        channel_max: highest channel number.
+    """
+
+    def __init__(self, broker: Broker, link: Link) -> None:
+        self.broker = broker
+        self.link = link
+        self.loop: asyncio.AbstractEventLoop = broker.loop
+        self.stage = Stage.HEADER
+        self.user = ""
+        self.vhost_name = ""
+        self.client_properties: Mapping[str, Any] = {}
+        self.channels: dict[int, Channel] = {}
+        self.closing_channels: set[int] = set()
+        self.frame_max = FRAME_MAX
+        self.channel_max = CHANNEL_MAX
+        self.heartbeat = Heartbeat(link, self.loop, 0)
+        self.reader = FrameReader()
+        self._held: Callable[[], None] | None = None
+        self._limit = self.loop.call_later(HANDSHAKE_SECONDS, link.abort)
+
+    @property
+    def vhost(self) -> Vhost:
+        """The vhost that connection.open named."""
+        return self.broker.vhost(self.vhost_name)
+
+    @property
+    def deliverable(self) -> bool:
+        """True when messages may be sent to this client now."""
+        ready = self.stage is Stage.RUNNING and self.link.open
+        return ready and not self.link.slow and not self.broker.faults.frozen
+
+    def capability(self, name: str) -> bool:
+        """Whether the client said that it understands ``name``."""
+        capabilities = self.client_properties.get("capabilities")
+        return isinstance(capabilities, dict) and capabilities.get(name) is True
+
+    # -- sending
+
+    def send(
+        self,
+        channel: int,
+        signature: Signature,
+        layout: str = "",
+        values: Sequence[object] = (),
+    ) -> None:
+        """Send a method."""
+        self.link.write([method_frame(channel, signature, layout, values)])
+
+    def send_content(self, channel: int, properties: bytes, body: bytes) -> None:
+        """Send the content that follows a method."""
+        self.link.write(content_frames(channel, properties, body, self.frame_max))
+
+    def send_blocked(self, reason: str) -> None:
+        """Tell a client that asked to know about an alarm, or its end if empty."""
+        if self.stage is not Stage.RUNNING or not self.capability("connection.blocked"):
+            return
+        if reason:
+            self.send(0, spec.Connection.Blocked, "s", (short(reason),))
+        else:
+            self.send(0, spec.Connection.Unblocked)
+
+    # -- stages
+
+    def opened(self) -> None:
+        """The handshake is over."""
+        self._limit.cancel()
+        self.stage = Stage.RUNNING
+        if self.broker.faults.blocked:
+            self.send_blocked(self.broker.faults.blocked)
+
+    def close(self, error: AmqpError, cause: Signature = NO_SIGNATURE) -> None:
+        """Send connection.close and hang up when the client agrees or takes too long.
+
+        Args:
+            error: what to say.
+            cause: the method that was wrong.
+        """
+        if self.stage in (Stage.CLOSING, Stage.GONE):
+            return
+        self.send(0, spec.Connection.Close, "BsBB", _reason(error, cause))
+        self.stage = Stage.CLOSING
+        self._release()
+        self._limit.cancel()
+        self._limit = self.loop.call_later(CLOSE_SECONDS, self.link.abort)
+
+    def leave(self) -> None:
+        """Hang up after what is queued was written."""
+        self.stage = Stage.GONE
+        self._release()
+        self.link.close()
+
+    def open_channel(self, number: int) -> None:
+        """Open a channel.
+
+        Raises:
+            AmqpError: 504, its number is in use or too high.
+        """
+        if number in self.channels:
+            raise AmqpError(504, "second 'channel.open' seen")
+        if number > self.channel_max:
+            raise AmqpError(504, f"channel {number} is above {self.channel_max}")
+        self.channels[number] = Channel(self, number)
+        self.send(number, spec.Channel.OpenOk, "S", ("",))
+
+    def close_channel(
+        self, number: int, error: AmqpError, cause: Signature = NO_SIGNATURE
+    ) -> None:
+        """Send channel.close and forget the channel."""
+        self.send(number, spec.Channel.Close, "BsBB", _reason(error, cause))
+        self.closing_channels.add(number)
+        channel = self.channels.pop(number, None)
+        if channel is not None:
+            channel.close()
+
+    # -- publishing under an alarm
+
+    def admit_publish(self, channel: Channel, content: Content) -> None:
+        """Publish, or stop reading from this client until an alarm is over."""
+        if not self.broker.faults.blocked:
+            channel.publish(content)
+            return
+
+        def publish() -> None:
+            channel.publish(content)
+
+        self._held = lambda: self._attempt(channel.number, spec.Basic.Publish, publish)
+
+    def resume(self) -> None:
+        """Go on after a fault ended."""
+        if self.broker.faults.frozen or self.stage is Stage.GONE:
+            return
+        if self._held is not None and not self.broker.faults.blocked:
+            held, self._held = self._held, None
+            held()
+        self._read()
+        self.link_drained()
+
+    # -- what the link says
+
+    def bytes_received(self, data: bytes) -> None:
+        """Take what came in."""
+        self.reader.feed(data)
+        self._read()
+        if self._held is not None and len(self.reader) > BLOCKED_BYTES:
+            self.link.pause_reading()
+
+    def link_drained(self) -> None:
+        """Deliver again to a client that caught up."""
+        for channel in list(self.channels.values()):
+            channel.pump()
+
+    def link_lost(self) -> None:
+        """Give everything back that this client held."""
+        self.stage = Stage.GONE
+        self._release()
+        self._limit.cancel()
+        self.broker.forget(self)
+
+    def _read(self) -> None:
+        if self.stage is Stage.HEADER and not self._read_header():
+            return
+        while self._may_read():
+            try:
+                frame = self.reader.next()
+            except AmqpError as error:
+                # Where the next frame starts can no longer be known.
+                self.reader = FrameReader()
+                self.close(error)
+                return
+            if frame is None:
+                return
+            self._take(frame)
+
+    def _may_read(self) -> bool:
+        faults = self.broker.faults
+        return self.stage is not Stage.GONE and not faults.frozen and not self._held
+
+    def _read_header(self) -> bool:
+        right = self.reader.take_protocol_header()
+        if right:
+            greet(self)
+        elif right is False:
+            self.link.write([PROTOCOL_HEADER])
+            self.leave()
+        return bool(right)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind == HEARTBEAT:
+            self._attempt(0, NO_SIGNATURE, lambda: _check_heartbeat(frame))
+            return
+        cause: Signature = spec.Basic.Publish
+        if frame.kind == METHOD:
+            cause = signature_of(frame.payload)
+        self._attempt(frame.channel, cause, lambda: dispatch(self, frame, cause))
+
+    def _attempt(
+        self, number: int, cause: Signature, action: Callable[[], None]
+    ) -> None:
+        try:
+            action()
+        except AmqpError as error:
+            if error.closes_connection or number == 0:
+                self.close(error, cause)
+            else:
+                self.close_channel(number, error, cause)
+        except Exception:
+            # One client must not take the broker down for the others.
+            log.exception("connection from %s failed in %s", self.link.peer, cause)
+            self.close(AmqpError(541, "the embedded broker failed, see its log"))
+
+    def _release(self) -> None:
+        self.heartbeat.stop()
+        self._held = None
+        channels = list(self.channels.values())
+        self.channels.clear()
+        for channel in channels:
+            channel.close()
+        if self.vhost_name:
+            self.vhost.delete_queues_of(self)
+
+
+def _check_heartbeat(frame: Frame) -> None:
+    if frame.channel:
+        raise AmqpError(505, "heartbeat frame on a channel")
+    if frame.payload:
+        raise AmqpError(501, "heartbeat frame with a payload")
+
+
+def _reason(error: AmqpError, cause: Signature) -> tuple[int, str, int, int]:
+    return (error.code, short(error.text), *cause)
