@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import ClassVar
 
 from flask_metronome.core.cron_calendar import CronCalendar, cron_calendar
+from flask_metronome.core.cron_words import cron_words
 from flask_metronome.core.instants import Instants, as_utc, at_most
 from flask_metronome.core.json import JSON, only_keys, text_of
 from flask_metronome.core.wall_clock import Stretch, WallClock, wall_clock, zone_name
-from flask_metronome.core.words import cron_words
 from flask_metronome.errors import CadenceInvalid
 
 _SECOND = timedelta(seconds=1)
@@ -107,7 +107,7 @@ class Cron(Instants):
 
     def words(self) -> str:
         """«every weekday at 08:00 (Europe/Berlin)»."""
-        return cron_words(self.calendar.fields, self.tz)
+        return cron_words(self.calendar, self.tz)
 
     @property
     def _wall(self) -> bool:

@@ -56,6 +56,9 @@ class CronCalendar:
         self.seconds = sorted(self._sim.seconds)
         self.minutes = sorted(self._sim.minutes)
         self.hours = sorted(self._sim.hours)
+        self.days: set[int] = self._sim.days
+        self.months: set[int] = self._sim.months
+        self.weekdays: set[int | tuple[int, int]] = self._sim.weekdays
         if self.first_at_or_after(_ANY_MOMENT) is None:
             raise CadenceInvalid("expression", _CAN_BE_MET, expression)
 

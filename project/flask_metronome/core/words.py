@@ -1,4 +1,4 @@
-"""Cadences in words for people. Each sentence says all of it, or quotes it."""
+"""Cadences in words for people: true and complete, else a quotation."""
 
 from __future__ import annotations
 
@@ -6,32 +6,43 @@ from collections.abc import Sequence
 from datetime import datetime
 
 
+def listed(items: Sequence[str]) -> str:
+    """«a», «a and b», «a, b and c»."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
 def every_words(count: int, unit: str) -> str:
     """«every 10 seconds», «every day (UTC)»."""
     name = unit.removesuffix("s") if count == 1 else f"{count} {unit}"
+    # A day here is 24 hours, on a clock that is never changed.
     zone = " (UTC)" if unit in {"days", "weeks"} else ""
     return f"every {name}{zone}"
 
 
 def once_words(at: datetime) -> str:
     """«once, at 2026-03-08 07:00 (UTC)»."""
-    shape = "%H:%M" if not (at.second or at.microsecond) else "%H:%M:%S"
-    return f"once, at {at.date().isoformat()} {at.strftime(shape)} (UTC)"
+    return f"once, at {at.date().isoformat()} {clock_words(at)} (UTC)"
 
 
-def cron_words(fields: Sequence[str], tz: str) -> str:
-    """«every weekday at 08:00 (Europe/Berlin)»."""
-    return f"cron {' '.join(fields).lower()} ({tz})"
+def clock_words(moment: datetime) -> str:
+    """«07:00», with seconds and their parts only where they are not zero."""
+    if moment.microsecond:
+        return moment.time().isoformat(timespec="microseconds")
+    return moment.strftime("%H:%M:%S" if moment.second else "%H:%M")
 
 
 def solar_words(event: str, lat: float, lon: float) -> str:
     """«at sunset, seen from 52.52° N 13.41° E»."""
     north, east = "N" if lat >= 0 else "S", "E" if lon >= 0 else "W"
     name = event.replace("_", " ")
-    return f"at {name}, seen from {abs(lat):g}° {north} {abs(lon):g}° {east}"
+    return f"at {name}, seen from {abs(lat)}° {north} {abs(lon)}° {east}"
 
 
 def rrule_words(rule: str, start: datetime | None, tz: str) -> str:
-    """«by the rule FREQ=…»."""
-    since = "" if start is None else f", from {start:%Y-%m-%d %H:%M}"
+    """«by the rule FREQ=…, from 2026-01-05 08:00 (Europe/Berlin)»."""
+    since = ""
+    if start is not None:
+        since = f", from {start.date().isoformat()} {clock_words(start)}"
     return f"by the rule {rule}{since} ({tz})"
