@@ -1,0 +1,338 @@
+"""The Celery result backend: result, attempt and run in one transaction.
+
+``AsyncResult`` works for every task, scheduled or not. In a worker nothing
+here raises because the database is away; what was to be written is spooled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from celery import current_task, states
+from celery.backends.base import BaseBackend
+from celery.exceptions import TaskRevokedError
+from celery.result import result_from_tuple
+from kombu.serialization import loads
+from kombu.utils.encoding import ensure_bytes
+
+from flask_metronome.core.run import BAD, LIVE, MissedReason, RunState
+from flask_metronome.database import Database
+from flask_metronome.endings import ending_from_state, fence_of, run_of
+from flask_metronome.redaction import (
+    ARGUMENT_LIMIT,
+    TRACEBACK_LIMIT,
+    clip,
+    clip_middle,
+    redact,
+    redact_text,
+)
+from flask_metronome.state import State, state_of
+from flask_metronome.store import results
+from flask_metronome.store.ledger import Ledger, ledger_of
+from flask_metronome.store.results import Result
+
+#: Ends of runs that nobody will ever store a result for.
+_REVOKED = frozenset(
+    {RunState.CANCELLED, RunState.EXPIRED, RunState.SKIPPED, RunState.MISSED}
+)
+
+
+class ResultBackend(BaseBackend):
+    """Results in ``metronome_results``; made by Celery for each app and thread."""
+
+    # how often ``AsyncResult.get`` asks
+    subpolling_interval = 0.5
+    supports_result_compression = True
+
+    def __init__(self, app: Any, url: str | None = None, **options: Any) -> None:
+        super().__init__(app=app, url=url, **options)
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """What the worker's banner shows."""
+        return f"metronome+{self._database.public_url}"
+
+    def store_result(
+        self,
+        task_id: str,
+        result: Any,
+        state: str,
+        traceback: str | None = None,
+        request: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Store a state; never raises for the database's sake.
+
+        :raises kombu.exceptions.EncodeError: when the result is not serializable.
+        """
+        encoded = self.encode_result(result, state)
+        row = self._row(task_id, encoded, state, traceback, request)
+        if request is None or run_of(request, task_id) is None:
+            self._ledger.post(result=row, inline=_in_task())
+        else:
+            self._store_for_run(request, state, result, traceback, row)
+        return encoded
+
+    def prepare_exception(self, exc: Any, serializer: str | None = None) -> Any:
+        """Prepare an exception for storage, without secrets in its message."""
+        prepared = super().prepare_exception(exc, serializer)
+        if isinstance(prepared, dict) and "exc_message" in prepared:
+            message = redact(prepared["exc_message"], self._patterns)
+            prepared["exc_message"] = message
+        return prepared
+
+    def cleanup(self) -> None:
+        """Remove what is older than ``result_expires``."""
+        if not self.expires:
+            return
+        removed, batch = 1, 1000
+        while removed:
+            with self._database.begin() as connection:
+                before = self._database.now(connection) - timedelta(
+                    seconds=float(self.expires)
+                )
+                removed = results.prune(connection, before=before, batch=batch)
+
+    # -- storing ------------------------------------------------------------------
+
+    def _store_for_run(
+        self, request: Any, state: str, outcome: Any, trace: str | None, row: Result
+    ) -> None:
+        fence = fence_of(request)
+        if state == states.STARTED:
+            return  # the claim says so, after this
+        if state == states.REVOKED and _close(self._ledger, request, outcome):
+            return
+        ending = ending_from_state(
+            request,
+            state,
+            outcome,
+            trace,
+            redact=self._patterns,
+            acks_late=self._acks_late(request),
+        )
+        if ending is None:
+            holder = (request.id, fence) if fence is not None else None
+            self._ledger.write(result=row, holder=holder)
+            return
+        if fence is not None:
+            request.metronome_ended = True
+        self._ledger.post(
+            ending=ending,
+            result=row if state != states.REVOKED else None,
+            inline=_in_task(),
+        )
+
+    def _row(
+        self, task_id: str, encoded: Any, state: str, trace: str | None, request: Any
+    ) -> Result:
+        return Result(
+            task_id=task_id,
+            status=state,
+            done=state in self.READY_STATES,
+            result=ensure_bytes(self.encode(encoded)),
+            content_type=self.content_type,
+            content_encoding=self.content_encoding,
+            traceback=_traceback(trace, self._patterns),
+            children=self.current_task_children(request) or None,
+            **self._about(request),
+        )
+
+    def _about(self, request: Any) -> dict[str, Any]:
+        if request is None:
+            return {}
+        about: dict[str, Any] = {
+            "name": _text(getattr(request, "task", None)),
+            "worker": _text(getattr(request, "hostname", None)),
+            "retries": getattr(request, "retries", None),
+            "parent_id": _text(getattr(request, "parent_id", None)),
+            "group_id": _text(getattr(request, "group", None)),
+            "queue": _routing_key(getattr(request, "delivery_info", None)),
+        }
+        if self.app.conf.find_value_for_key("extended", "result"):
+            about["args"] = self._argument(getattr(request, "args", None))
+            about["kwargs"] = self._argument(getattr(request, "kwargs", None))
+        return about
+
+    def _argument(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        text = self.encode(redact(value, self._patterns))
+        if isinstance(text, bytes):
+            return None  # a binary serializer; the page shows text only
+        return clip(text, ARGUMENT_LIMIT)
+
+    def _acks_late(self, request: Any) -> bool:
+        task = self.app.tasks.get(getattr(request, "task", None))
+        return bool(getattr(task, "acks_late", True))
+
+    # -- reading ------------------------------------------------------------------
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        with self._database.read() as connection:
+            row = results.find(connection, task_id)
+            run = None
+            if row is None or row.status not in self.READY_STATES:
+                run = results.find_run(connection, task_id)
+        meta = _meta_of_run(run, task_id, None if row is None else row.status)
+        if meta is None:
+            meta = self._meta_of_row(row, task_id)
+        decoded: dict[str, Any] = self.meta_from_decoded(meta)
+        return decoded
+
+    def _meta_of_row(self, row: Any, task_id: str) -> dict[str, Any]:
+        if row is None:
+            return _meta(task_id, states.PENDING, None)
+        meta = _meta(task_id, row.status, self._decode_row(row))
+        meta |= {
+            "traceback": row.traceback,
+            "children": row.children or [],
+            "date_done": row.done_at,
+        }
+        for name in ("name", "worker", "retries", "queue", "parent_id", "group_id"):
+            value = getattr(row, name)
+            if value is not None:
+                meta[name] = value
+        for name in ("args", "kwargs"):
+            value = getattr(row, name)
+            if value is not None:
+                meta[name] = self._decode_argument(value)
+        return meta
+
+    def _decode_row(self, row: Any) -> Any:
+        if row.result is None:
+            return None
+        payload = bytes(row.result)
+        if row.content_type in (None, self.content_type):
+            return self.decode(payload)
+        return loads(payload, row.content_type, row.content_encoding, self.accept)
+
+    def _decode_argument(self, text: str) -> Any:
+        try:
+            return self.decode(text)
+        except Exception:
+            return text  # it was cut
+
+    # -- groups -------------------------------------------------------------------
+
+    def _save_group(self, group_id: str, result: Any) -> Any:
+        encoded = ensure_bytes(self.encode(self.prepare_value(result)))
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            results.save_group(connection, group_id, encoded, now=now)
+        return result
+
+    def _restore_group(self, group_id: str) -> dict[str, Any] | None:
+        with self._database.read() as connection:
+            row = results.find_group(connection, group_id)
+        if row is None:
+            return None
+        value = self.decode(bytes(row.result))
+        return {
+            "task_id": group_id,
+            "result": value if value is None else result_from_tuple(value, self.app),
+            "date_done": row.done_at,
+        }
+
+    def _delete_group(self, group_id: str) -> None:
+        with self._database.begin() as connection:
+            results.delete_group(connection, group_id)
+
+    def _forget(self, task_id: str) -> None:
+        with self._database.begin() as connection:
+            results.forget(connection, task_id)
+
+    # -- the app's parts ----------------------------------------------------------
+
+    @property
+    def _state(self) -> State:
+        return state_of(self.app)
+
+    @property
+    def _database(self) -> Database:
+        return self._state.database
+
+    @property
+    def _ledger(self) -> Ledger:
+        return ledger_of(self._state)
+
+    @property
+    def _patterns(self) -> tuple[str, ...]:
+        return self._state.settings.redact
+
+
+def _in_task() -> bool:
+    return bool(current_task)
+
+
+def _close(ledger: Ledger, request: Any, outcome: Any) -> bool:
+    """End a run that was revoked before a body began; whether it was that."""
+    why = str(outcome.args[0]) if getattr(outcome, "args", None) else ""
+    if why == "terminated":
+        return False
+    expired = why == MissedReason.EXPIRED
+    ledger.close_unstarted(
+        request.id,
+        state=RunState.EXPIRED if expired else RunState.CANCELLED,
+        reason=MissedReason.EXPIRED if expired else "revoked",
+    )
+    return True
+
+
+def _meta(task_id: str, status: str, result: Any) -> dict[str, Any]:
+    return {
+        "task_id": task_id,
+        "status": status,
+        "result": result,
+        "traceback": None,
+        "children": [],
+        "date_done": None,
+    }
+
+
+def _meta_of_run(run: Any, task_id: str, stored: str | None) -> dict[str, Any] | None:
+    """What a run's own state says, where no result does; ``None`` for nothing."""
+    if run is None:
+        return None
+    state = RunState(run.state)
+    if state in _REVOKED:
+        error = _encoded(TaskRevokedError.__module__, "TaskRevokedError", run.reason)
+        return _meta(task_id, states.REVOKED, error)
+    if state in BAD:
+        module, _, name = (run.error_type or "WorkerLostError").rpartition(".")
+        module = module or ("builtins" if run.error_type else "billiard.exceptions")
+        return _meta(task_id, states.FAILURE, _encoded(module, name, run.error))
+    if state in LIVE and stored in (None, states.STARTED, states.RETRY):
+        if state is RunState.RETRYING:
+            return (
+                None if stored == states.RETRY else _meta(task_id, states.RETRY, None)
+            )
+        about = {"pid": run.pid, "hostname": run.worker}
+        return _meta(task_id, states.STARTED, about)
+    return None
+
+
+def _encoded(module: str, name: str, message: str | None) -> dict[str, Any]:
+    return {"exc_module": module, "exc_type": name, "exc_message": [message or ""]}
+
+
+def _traceback(trace: Any, patterns: Sequence[str]) -> str | None:
+    if trace is None:
+        return None
+    return clip_middle(redact_text(str(trace), patterns), 4 * TRACEBACK_LIMIT)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)[:255]
+
+
+def _routing_key(info: Any) -> str | None:
+    """The routing key, without what Celery's delayed delivery puts before it."""
+    key = (info or {}).get("routing_key")
+    if not key:
+        return None
+    words = str(key).split(".")
+    while len(words) > 2 and words[0] in "01":
+        del words[0]
+    return ".".join(words)[:255]

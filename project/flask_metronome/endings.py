@@ -1,0 +1,211 @@
+"""From what Celery says about a task to how its attempt ended.
+
+Celery says it in two places: in the pool process that ran the body (then the
+request carries the fence of the claim), and in the worker's main process about
+a pool process that cannot speak any more.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback as tracebacks
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from billiard.exceptions import (
+    SoftTimeLimitExceeded,
+    TimeLimitExceeded,
+    WorkerLostError,
+)
+from celery import states
+from celery.exceptions import Reject, Retry
+from celery.worker import state as worker_state
+
+from flask_metronome.core.ending import Ending, LostCause, fingerprint
+from flask_metronome.core.run import AttemptState
+from flask_metronome.identity import own_worker_id
+from flask_metronome.redaction import (
+    MESSAGE_LIMIT,
+    TRACEBACK_LIMIT,
+    clip,
+    clip_middle,
+    redact_text,
+)
+
+RUN_HEADER = "metronome_run"
+_PREFIX = "metronome_"
+
+
+def run_of(request: Any, task_id: str | None = None) -> str | None:
+    """The run that a request executes; ``None`` when it is no scheduled one."""
+    headers = getattr(request, "headers", None)
+    if not headers or getattr(request, "is_eager", False):
+        return None
+    run_id = headers.get(RUN_HEADER)
+    return run_id if run_id == (task_id or request.id) else None
+
+
+def fence_of(request: Any) -> int | None:
+    """The fence of the claim that this process made for the request."""
+    return getattr(request, "metronome_fence", None)
+
+
+def own_headers(request: Any) -> dict[str, Any]:
+    """Those of our headers that a request came with."""
+    headers = getattr(request, "headers", None) or {}
+    return {k: v for k, v in headers.items() if k.startswith(_PREFIX)}
+
+
+def ending_of(
+    request: Any,
+    state: AttemptState,
+    *,
+    error: BaseException | None = None,
+    trace: str | None = None,
+    redact: Sequence[str] = (),
+    **more: Any,
+) -> Ending:
+    """An ending of the request's attempt, as ``state``, with its error.
+
+    :param trace: the traceback as text; by default the error's own.
+    :param redact: key patterns whose values are not stored.
+    """
+    fence = fence_of(request)
+    since = getattr(request, "metronome_since", None)
+    return Ending(
+        run_id=request.id,
+        retries=getattr(request, "retries", 0) or 0,
+        state=state,
+        fence=fence,
+        worker_id=own_worker_id() if fence is None else None,
+        runtime_seconds=None if since is None else time.monotonic() - since,
+        **_error_values(error, trace, redact),
+        **more,
+    )
+
+
+def ending_from_state(
+    request: Any,
+    celery_state: str,
+    outcome: Any,
+    trace: str | None,
+    *,
+    redact: Sequence[str] = (),
+    acks_late: bool = True,
+) -> Ending | None:
+    """The ending that a Celery state means; ``None`` for one that ends nothing.
+
+    :param outcome: the return value or the exception.
+    :param acks_late: whether the broker still has the message.
+    """
+    if celery_state == states.SUCCESS:
+        return ending_of(request, AttemptState.SUCCEEDED)
+    if celery_state == states.RETRY:
+        return _retry(request, outcome, trace, redact, acks_late)
+    error = outcome if isinstance(outcome, BaseException) else None
+    if celery_state == states.FAILURE:
+        return _failure(request, error, trace, redact)
+    if celery_state == states.REVOKED:
+        return ending_of(request, AttemptState.CANCELLED, error=error, redact=redact)
+    return None
+
+
+def _failure(
+    request: Any, error: BaseException | None, trace: str | None, redact: Sequence[str]
+) -> Ending:
+    more: dict[str, Any] = {}
+    state = AttemptState.FAILED
+    if isinstance(error, WorkerLostError):
+        state = AttemptState.LOST
+        killed = "signal" in str(error)
+        more["lost_cause"] = LostCause.CHILD_KILLED if killed else LostCause.EXIT
+    elif isinstance(error, (TimeLimitExceeded, SoftTimeLimitExceeded)):
+        state = AttemptState.TIMED_OUT
+        soft = isinstance(error, SoftTimeLimitExceeded)
+        more["reason"] = "soft_time_limit" if soft else "time_limit"
+    elif isinstance(error, Reject):
+        return rejection(request, error, redact)
+    return ending_of(request, state, error=error, trace=trace, redact=redact, **more)
+
+
+def rejection(request: Any, reject: Reject, redact: Sequence[str]) -> Ending:
+    """The body refused the message, or its retry could not be published."""
+    cause = reject.reason if isinstance(reject.reason, BaseException) else None
+    text = f"Rejected: {reject.reason}" if reject.reason else "Rejected"
+    return ending_of(
+        request,
+        AttemptState.REJECTED,
+        error=cause or Rejected(text),
+        redact=redact,
+        reason="retry_publish_failed" if cause is not None else "rejected",
+        comes_back=bool(reject.requeue),
+    )
+
+
+class Rejected(Exception):
+    """Stands for a body's ``Reject`` that gave no exception as its reason."""
+
+
+def _retry(
+    request: Any,
+    outcome: Any,
+    trace: str | None,
+    redact: Sequence[str],
+    acks_late: bool,
+) -> Ending:
+    cancelled = isinstance(outcome, Retry) and fence_of(request) is None
+    if cancelled:
+        # Celery says «retry» when it cancels a body, whether or not anything
+        # will run again
+        dying = worker_state.should_terminate not in (None, False)
+        cause = LostCause.COLD_SHUTDOWN if dying else LostCause.CONNECTION
+        return ending_of(
+            request, AttemptState.LOST, lost_cause=cause, comes_back=acks_late
+        )
+    retry = getattr(request, "metronome_retry", None)
+    error = outcome.exc if isinstance(outcome, Retry) else outcome
+    error = error if isinstance(error, BaseException) else None
+    reason = str(retry.message or "") if retry is not None else ""
+    reason = reason or (repr(error) if error is not None else "")
+    return ending_of(
+        request,
+        AttemptState.RETRIED,
+        error=error,
+        trace=trace,
+        redact=redact,
+        retry_reason=redact_text(reason, redact) or None,
+        **_retry_time(retry),
+    )
+
+
+def _retry_time(retry: Any) -> dict[str, Any]:
+    """When a retry is due; a countdown counts from the database's now."""
+    when = getattr(retry, "when", None)
+    if isinstance(when, datetime):
+        return {"retry_at": when if when.tzinfo else when.replace(tzinfo=UTC)}
+    if isinstance(when, (int, float)):
+        return {"retry_after_seconds": float(when)}
+    return {}
+
+
+def _error_values(
+    error: BaseException | None, trace: str | None, redact: Sequence[str]
+) -> dict[str, Any]:
+    if error is None:
+        return {}
+    kind = type(error)
+    module = kind.__module__
+    name = (
+        kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+    )
+    if trace is None and error.__traceback__ is not None:
+        trace = "".join(tracebacks.format_exception(error))
+    return {
+        "error_type": name,
+        "error": clip(redact_text(str(error), redact), MESSAGE_LIMIT),
+        "traceback": None
+        if trace is None
+        else clip_middle(redact_text(str(trace), redact), TRACEBACK_LIMIT),
+        "fingerprint": fingerprint(error),
+    }

@@ -1,0 +1,98 @@
+"""What must not be stored: values under secret-looking keys, and endless text.
+
+Pure. Applied on write, so that page, API, Flower and notifications are
+equally clean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+MASK = "[redacted]"
+#: Longest text of an error message, a traceback and one argument, characters.
+MESSAGE_LIMIT = 2_000
+TRACEBACK_LIMIT = 16_000
+ARGUMENT_LIMIT = 2_000
+_DEPTH = 20
+
+
+def redact(value: Any, patterns: Iterable[str]) -> Any:
+    """A copy of ``value`` without the values of secret-looking keys.
+
+    :param value: JSON-like; text inside it is searched for ``key=value``.
+    :param patterns: parts of key names, compared without case.
+    """
+    return _redact(value, _keys(tuple(patterns)), _text(tuple(patterns)), 0)
+
+
+def redact_text(text: str, patterns: Iterable[str]) -> str:
+    """``text`` without the values in ``key=value``, ``key: value`` and URLs."""
+    return _redact_text(text, _text(tuple(patterns)))
+
+
+def clip(text: str, limit: int) -> str:
+    """``text`` of at most about ``limit`` characters, with a mark where cut."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… (cut, {len(text) - limit} more characters)"
+
+
+def clip_middle(text: str, limit: int) -> str:
+    """Like :func:`clip`, keeping both ends: a traceback's last lines matter most."""
+    if len(text) <= limit:
+        return text
+    head = limit // 4
+    cut = len(text) - limit
+    mark = f"\n… (cut, {cut} more characters)\n"
+    return f"{text[:head]}{mark}{text[head + cut :]}"
+
+
+def _redact(
+    value: Any, keys: re.Pattern[str] | None, text: re.Pattern[str] | None, depth: int
+) -> Any:
+    if depth > _DEPTH:
+        return "…"
+    if isinstance(value, Mapping):
+        return {
+            key: MASK
+            if keys is not None and keys.search(str(key))
+            else _redact(inner, keys, text, depth + 1)
+            for key, inner in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_redact(inner, keys, text, depth + 1) for inner in value]
+    if isinstance(value, str):
+        return _redact_text(value, text)
+    return value
+
+
+def _redact_text(text: str, pattern: re.Pattern[str] | None) -> str:
+    text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
+    if pattern is None:
+        return text
+    return pattern.sub(lambda match: match["head"] + MASK, text)
+
+
+_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@")
+
+
+@lru_cache(maxsize=32)
+def _keys(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    return re.compile("|".join(map(re.escape, patterns)), re.IGNORECASE)
+
+
+@lru_cache(maxsize=32)
+def _text(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    words = "|".join(map(re.escape, patterns))
+    return re.compile(
+        rf"""(?P<head>[\w-]*(?:{words})[\w-]*["']?\s*[:=]\s*(?:bearer\s+|basic\s+)?)"""
+        r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s,;&)}\]]+)""",
+        re.IGNORECASE,
+    )

@@ -1,0 +1,523 @@
+"""Claim a run before its body, and end its attempt after: by compare-and-set.
+
+The run's row is locked first, in every function here, so that two of them
+never wait for each other crosswise. A fence that only grows says whose claim
+counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from flask_metronome.core.claim import (
+    AttemptView,
+    Delivery,
+    Judgement,
+    Previous,
+    RunView,
+    Verdict,
+    judge,
+)
+from flask_metronome.core.ending import Ending, LostCause, run_state_after
+from flask_metronome.core.run import (
+    FINAL,
+    UNSTARTED,
+    AttemptState,
+    MissedReason,
+    RunState,
+    SkippedReason,
+)
+from flask_metronome.models import attempts, runs
+from flask_metronome.store import workers
+
+#: Overlap policies that make a blocked run wait; any other skips it.
+_WAITING_POLICIES = ("queue_one", "queue_all", "cancel_previous")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What :func:`claim` decided; ``fence`` and ``delivery`` are set on CLAIM."""
+
+    verdict: Verdict
+    fence: int = 0
+    delivery: int = 0
+    started_at: datetime | None = None
+
+
+class KeyTaken(Exception):
+    """Another run took the concurrency key meanwhile: claim again."""
+
+
+def claim(
+    connection: Connection, delivery: Delivery, *, lease_seconds: float, now: datetime
+) -> Claim:
+    """Decide about a delivery and, if it may run, make it the run's holder.
+
+    :param lease_seconds: how often workers say that they live.
+    :raises KeyTaken: the transaction must be rolled back and tried again.
+    """
+    run = _locked(connection, delivery.run_id)
+    previous = _latest_attempt(connection, run) if run else None
+    judgement = judge(
+        _run_view(run),
+        _attempt_view(connection, previous, delivery, lease_seconds, now),
+        delivery,
+        now,
+    )
+    if run is None:
+        return Claim(verdict=judgement.verdict)
+    if previous is not None:
+        _settle_previous(connection, run, previous, judgement, now)
+    return _carry_out(connection, run, delivery, judgement, now)
+
+
+def finish(connection: Connection, ending: Ending, *, now: datetime) -> bool:
+    """End an attempt and move its run on; whether the ending counts.
+
+    It counts when the run is still held by this fence. Repeating it changes
+    nothing.
+    """
+    if ending.retry_after_seconds is not None:
+        delay = timedelta(seconds=ending.retry_after_seconds)
+        ending = replace(ending, retry_at=now + delay, retry_after_seconds=None)
+    fence = ending.fence
+    if fence is None:
+        fence = _fence_of_worker(connection, ending)
+        if fence is None:
+            return False
+    runtime = ending.runtime_seconds
+    if runtime is None:
+        runtime = _elapsed(connection, ending.run_id, fence, now)
+    counts = _move_run(connection, ending, fence, runtime, now)
+    _end_attempt(connection, ending, fence, runtime, now)
+    return counts
+
+
+def close_unstarted(
+    connection: Connection,
+    run_id: str,
+    *,
+    state: RunState,
+    reason: str | None,
+    error: str | None = None,
+    now: datetime,
+) -> bool:
+    """End a run that no worker has begun, or begun again; whether it was one.
+
+    A run that waits for its retry cannot expire any more: it failed.
+    """
+    closed = {
+        "reason": reason,
+        "error": error,
+        "finished_at": now,
+        "updated_at": now,
+        "live_key": None,
+    }
+    missed = state is RunState.EXPIRED
+    begun = RunState.FAILED if missed else state
+    changed = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.state.in_(UNSTARTED))
+        .values(state=state, **({"missed": True} if missed else {}), **closed)
+    )
+    again = connection.execute(
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.state == RunState.RETRYING)
+        .values(state=begun, **closed)
+    )
+    return bool(changed.rowcount or again.rowcount)
+
+
+def receive(connection: Connection, run_ids: Sequence[str], *, now: datetime) -> None:
+    """Note that a worker has the messages of these runs."""
+    chosen = runs.c.id.in_(run_ids)
+    connection.execute(
+        update(runs)
+        .where(chosen, runs.c.received_at.is_(None))
+        .values(received_at=now, updated_at=now)
+    )
+    connection.execute(
+        update(runs)
+        .where(chosen, runs.c.state.in_((RunState.PLANNED, RunState.PUBLISHED)))
+        .values(state=RunState.RECEIVED, updated_at=now)
+    )
+
+
+def is_holder(connection: Connection, run_id: str, fence: int) -> bool:
+    """Whether this fence holds the run now."""
+    held = select(runs.c.id).where(
+        runs.c.id == run_id, runs.c.fence == fence, runs.c.state == RunState.STARTED
+    )
+    return connection.execute(held).first() is not None
+
+
+# -- claiming -------------------------------------------------------------------
+
+
+def _locked(connection: Connection, run_id: str) -> Row[Any] | None:
+    return connection.execute(
+        select(runs).where(runs.c.id == run_id).with_for_update()
+    ).one_or_none()
+
+
+def _latest_attempt(connection: Connection, run: Row[Any]) -> Row[Any] | None:
+    if not run.fence:
+        return None
+    return connection.execute(
+        select(attempts).where(
+            attempts.c.task_id == run.id, attempts.c.fence == run.fence
+        )
+    ).one_or_none()
+
+
+def _run_view(run: Row[Any] | None) -> RunView | None:
+    if run is None:
+        return None
+    return RunView(
+        state=RunState(run.state), deadline_at=run.deadline_at, on_lost=run.on_lost
+    )
+
+
+def _attempt_view(
+    connection: Connection,
+    attempt: Row[Any] | None,
+    delivery: Delivery,
+    lease_seconds: float,
+    now: datetime,
+) -> AttemptView | None:
+    if attempt is None:
+        return None
+    state = AttemptState(attempt.state)
+    alive = False
+    if state is AttemptState.RUNNING:
+        alive = _may_be_alive(connection, attempt, delivery, lease_seconds, now)
+    return AttemptView(
+        state=state,
+        retries=attempt.retries,
+        alive=alive,
+        losses=_losses(connection, attempt),
+    )
+
+
+def _may_be_alive(
+    connection: Connection,
+    attempt: Row[Any],
+    delivery: Delivery,
+    lease_seconds: float,
+    now: datetime,
+) -> bool:
+    if attempt.worker_id is None:
+        # nobody vouches for it: the broker gives a message to somebody else
+        # only when the connection of the one who had it is gone
+        return not delivery.redelivered
+    return workers.may_run(
+        connection,
+        attempt.worker_id,
+        attempt.pid or 0,
+        own_id=delivery.worker_id,
+        lease_seconds=lease_seconds,
+        now=now,
+    )
+
+
+def _losses(connection: Connection, attempt: Row[Any]) -> int:
+    lost = select(func.count()).where(
+        attempts.c.task_id == attempt.task_id,
+        attempts.c.retries == attempt.retries,
+        attempts.c.state == AttemptState.LOST,
+    )
+    open_one = attempt.state == AttemptState.RUNNING
+    return int(connection.execute(lost).scalar_one()) + open_one
+
+
+def _settle_previous(
+    connection: Connection,
+    run: Row[Any],
+    previous: Row[Any],
+    judgement: Judgement,
+    now: datetime,
+) -> None:
+    if judgement.previous is Previous.KEEP:
+        return
+    retried = judgement.previous is Previous.RETRIED
+    state = AttemptState.RETRIED if retried else AttemptState.LOST
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.id == previous.id, attempts.c.state == AttemptState.RUNNING)
+        .values(
+            state=state,
+            ended_at=now,
+            runtime_seconds=_seconds(previous.started_at, now),
+            lost_cause=None if retried else LostCause.SUPERSEDED,
+        )
+    )
+    if retried:
+        connection.execute(
+            update(runs).where(runs.c.id == run.id).values(retries=runs.c.retries + 1)
+        )
+
+
+def _carry_out(
+    connection: Connection,
+    run: Row[Any],
+    delivery: Delivery,
+    judgement: Judgement,
+    now: datetime,
+) -> Claim:
+    verdict = judgement.verdict
+    if verdict is Verdict.CLAIM:
+        return _take(connection, run, delivery, now)
+    if verdict is Verdict.DUPLICATE:
+        _change(connection, run, now, duplicates=runs.c.duplicates + 1)
+    elif verdict is Verdict.EXPIRED:
+        _change(
+            connection,
+            run,
+            now,
+            state=RunState.EXPIRED,
+            reason=MissedReason.EXPIRED,
+            missed=True,
+            finished_at=now,
+        )
+    elif verdict is Verdict.LOST:
+        _change(
+            connection,
+            run,
+            now,
+            state=RunState.LOST,
+            reason=LostCause.SUPERSEDED,
+            error="The worker that ran it died before it could report.",
+            finished_at=now,
+            live_key=None,
+        )
+    return Claim(verdict=verdict)
+
+
+def _take(
+    connection: Connection, run: Row[Any], delivery: Delivery, now: datetime
+) -> Claim:
+    if run.exclusive and _is_taken(connection, run):
+        return _blocked(connection, run, now)
+    fence = run.fence + 1
+    late_after = timedelta(seconds=run.late_after_seconds)
+    first = run.started_at is None
+    try:
+        _change(
+            connection,
+            run,
+            now,
+            state=RunState.STARTED,
+            reason=None,
+            fence=fence,
+            attempts=run.attempts + 1,
+            started_at=run.started_at or now,
+            late=run.late or (first and now - run.fires_at > late_after),
+            worker=delivery.worker[:255],
+            live_key=run.concurrency_key if run.exclusive else None,
+            retry_at=None,
+            publish_owner=None,
+            publish_until=None,
+        )
+    except IntegrityError as error:
+        raise KeyTaken from error
+    number = _next_delivery(connection, delivery)
+    connection.execute(
+        insert(attempts).values(
+            run_id=run.id,
+            task_id=run.id,
+            task=delivery.task[:255],
+            retries=delivery.retries,
+            delivery=number,
+            fence=fence,
+            state=AttemptState.RUNNING,
+            worker=delivery.worker[:255],
+            worker_id=delivery.worker_id,
+            pid=delivery.pid,
+            redelivered=delivery.redelivered,
+            started_at=now,
+            trace_id=delivery.trace_id,
+        )
+    )
+    return Claim(verdict=Verdict.CLAIM, fence=fence, delivery=number, started_at=now)
+
+
+def _is_taken(connection: Connection, run: Row[Any]) -> bool:
+    holder = select(runs.c.id).where(
+        runs.c.live_key == run.concurrency_key, runs.c.id != run.id
+    )
+    return connection.execute(holder).first() is not None
+
+
+def _blocked(connection: Connection, run: Row[Any], now: datetime) -> Claim:
+    waits = (run.options or {}).get("overlap") in _WAITING_POLICIES
+    if waits:
+        _change(connection, run, now, state=RunState.WAITING, live_key=None)
+    else:
+        _change(
+            connection,
+            run,
+            now,
+            state=RunState.SKIPPED,
+            reason=SkippedReason.OVERLAP,
+            finished_at=now,
+            live_key=None,
+        )
+    return Claim(verdict=Verdict.OVERLAP)
+
+
+def _next_delivery(connection: Connection, delivery: Delivery) -> int:
+    highest = select(func.max(attempts.c.delivery)).where(
+        attempts.c.task_id == delivery.run_id,
+        attempts.c.retries == delivery.retries,
+    )
+    return int(connection.execute(highest).scalar() or 0) + 1
+
+
+def _change(
+    connection: Connection, run: Row[Any], now: datetime, **values: Any
+) -> None:
+    """Change a locked run, if it is still as it was read."""
+    connection.execute(
+        update(runs)
+        .where(
+            runs.c.id == run.id, runs.c.fence == run.fence, runs.c.state == run.state
+        )
+        .values(updated_at=now, **values)
+    )
+
+
+# -- ending ---------------------------------------------------------------------
+
+
+def _fence_of_worker(connection: Connection, ending: Ending) -> int | None:
+    """The fence of the attempt that this worker has running, if there is one."""
+    connection.execute(
+        select(runs.c.id).where(runs.c.id == ending.run_id).with_for_update()
+    )
+    return connection.execute(
+        select(attempts.c.fence)
+        .where(
+            attempts.c.task_id == ending.run_id,
+            attempts.c.retries == ending.retries,
+            attempts.c.worker_id == ending.worker_id,
+            attempts.c.state == AttemptState.RUNNING,
+        )
+        .order_by(attempts.c.fence.desc())
+        .limit(1)
+    ).scalar()
+
+
+def _elapsed(
+    connection: Connection, run_id: str, fence: int, now: datetime
+) -> float | None:
+    started = connection.execute(
+        select(attempts.c.started_at).where(
+            attempts.c.task_id == run_id, attempts.c.fence == fence
+        )
+    ).scalar()
+    return _seconds(started, now)
+
+
+def _move_run(
+    connection: Connection,
+    ending: Ending,
+    fence: int,
+    runtime: float | None,
+    now: datetime,
+) -> bool:
+    on_lost = "fail"
+    if ending.state is AttemptState.LOST:
+        on_lost = _on_lost(connection, ending.run_id)
+    state = run_state_after(ending, on_lost)
+    changed = connection.execute(
+        update(runs)
+        .where(
+            runs.c.id == ending.run_id,
+            runs.c.fence == fence,
+            runs.c.state == RunState.STARTED,
+        )
+        .values(updated_at=now, **_run_values(ending, state, runtime, now))
+    )
+    return bool(changed.rowcount)
+
+
+def _run_values(
+    ending: Ending, state: RunState, runtime: float | None, now: datetime
+) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "state": state,
+        "reason": ending.reason or ending.lost_cause,
+        "error": ending.error,
+        "error_type": _short(ending.error_type),
+    }
+    if ending.state is AttemptState.RETRIED:
+        values |= {"retries": runs.c.retries + 1, "retry_at": ending.retry_at}
+    if state in FINAL:
+        values |= {
+            "finished_at": now,
+            "runtime_seconds": runtime,
+            "live_key": None,
+            "retry_at": None,
+        }
+    if state is RunState.PLANNED:
+        # the message is gone: back into the outbox
+        values |= {
+            "live_key": None,
+            "publish_after": now,
+            "publish_owner": None,
+            "publish_until": None,
+        }
+    return values
+
+
+def _on_lost(connection: Connection, run_id: str) -> str:
+    row = select(runs.c.on_lost).where(runs.c.id == run_id).with_for_update()
+    return str(connection.execute(row).scalar() or "fail")
+
+
+def _end_attempt(
+    connection: Connection,
+    ending: Ending,
+    fence: int,
+    runtime: float | None,
+    now: datetime,
+) -> None:
+    """Write the attempt's end; one that only was inferred gets its details."""
+    state = attempts.c.state
+    undetailed = and_(state == ending.state, attempts.c.error_type.is_(None))
+    values: dict[str, Any] = {
+        "error_type": _short(ending.error_type),
+        "error": ending.error,
+        "fingerprint": ending.fingerprint,
+        "traceback": ending.traceback,
+        "retry_reason": _short(ending.retry_reason),
+        "retry_at": ending.retry_at,
+    }
+    mine = and_(attempts.c.task_id == ending.run_id, attempts.c.fence == fence)
+    changed = connection.execute(
+        update(attempts)
+        .where(mine, state == AttemptState.RUNNING)
+        .values(
+            state=ending.state,
+            ended_at=now,
+            runtime_seconds=runtime,
+            lost_cause=ending.lost_cause,
+            **values,
+        )
+    )
+    if changed.rowcount == 0 and ending.state is AttemptState.RETRIED:
+        connection.execute(update(attempts).where(mine, undetailed).values(**values))
+
+
+def _seconds(started: datetime | None, now: datetime) -> float | None:
+    return (now - started).total_seconds() if started is not None else None
+
+
+def _short(text: str | None, limit: int = 255) -> str | None:
+    return text[:limit] if text else text

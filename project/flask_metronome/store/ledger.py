@@ -1,0 +1,300 @@
+"""The worker's books: claims that wait for the database, endings that never do.
+
+A claim is refused while the database is away. What a task has done is never
+lost and never delays it for long: it goes to the spool and is replayed.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from flask_metronome.core.claim import Delivery
+from flask_metronome.core.ending import Ending
+from flask_metronome.core.run import AttemptState, RunState
+from flask_metronome.database import Database, is_disconnect
+from flask_metronome.errors import DatabaseUnreachable
+from flask_metronome.settings import Settings
+from flask_metronome.spool import Outcome, Record, Spool
+from flask_metronome.store import claims, results
+from flask_metronome.store.claims import Claim, KeyTaken
+from flask_metronome.store.results import Result
+from flask_metronome.store.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+#: Run id and fence of a claim.
+Holder = tuple[str, int]
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+#: After a failed write, straight to the spool for so long: no task waits for
+#: the same dead database again and again.
+_REST_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closing:
+    """The end of a run that no worker has begun."""
+
+    run_id: str
+    state: RunState
+    reason: str
+    error: str | None = None
+
+
+class Ledger:
+    """What workers write about tasks, in one process."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._resting_until = 0.0
+        self._writer: Writer | None = None
+        self.spool = Spool(settings.data_dir / "spool")
+        #: Records that could neither be written nor spooled.
+        self.dropped = 0
+
+    def claim(self, delivery: Delivery) -> Claim:
+        """Claim a run, waiting for the database if it must.
+
+        :raises DatabaseUnreachable: when it stayed away for
+            ``METRONOME_CLAIM_WAIT_SECONDS``.
+        """
+        give_up = time.monotonic() + self._settings.claim_wait_seconds
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._claim_once(delivery)
+            except Exception as error:
+                if time.monotonic() + pause > give_up:
+                    raise DatabaseUnreachable(
+                        self._database.public_url, error
+                    ) from error
+                if not isinstance(error, KeyTaken):
+                    logger.warning("Claim of %s must wait: %s", delivery.run_id, error)
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def write(
+        self,
+        *,
+        ending: Ending | None = None,
+        result: Result | None = None,
+        holder: Holder | None = None,
+    ) -> bool:
+        """Write an ending and a result in one transaction; whether they count.
+
+        With ``holder`` the result counts only while that claim holds its run.
+
+        Never raises and never waits for a database that is known to be away:
+        then the record is spooled, and taken to count.
+        """
+        if time.monotonic() >= self._resting_until:
+            try:
+                return self._write_once(ending, result, holder)
+            except Exception as error:
+                if not is_disconnect(error):
+                    self.dropped += 1
+                    logger.exception("A task's end could not be written")
+                    return True
+                self._resting_until = time.monotonic() + _REST_SECONDS
+                logger.warning("The database is away, spooling: %s", error)
+        if holder is None:  # progress is of no interest later
+            self._keep(_record(ending=ending, result=result))
+        return True
+
+    def post(
+        self,
+        *,
+        ending: Ending | None = None,
+        result: Result | None = None,
+        inline: bool = False,
+    ) -> None:
+        """Like :meth:`write`, by the writer thread where there is one.
+
+        :param inline: write now: the caller is a task and not an event loop.
+        """
+        if inline:
+            self.write(ending=ending, result=result)
+        else:
+            self._hand_over(lambda: self.write(ending=ending, result=result))
+
+    def close_unstarted(
+        self, run_id: str, *, state: RunState, reason: str, error: str | None = None
+    ) -> None:
+        """End a run that no worker has begun; never raises or waits."""
+        closing = Closing(run_id=run_id, state=state, reason=reason, error=error)
+        self._hand_over(lambda: self._close_or_keep(closing))
+
+    def start_writer(self) -> None:
+        """From now on this process writes in a thread; for a worker's main one."""
+        if self._writer is None or not self._writer.is_running:
+            self._writer = Writer()
+
+    def stop_writer(self, *, timeout_seconds: float = 3.0) -> None:
+        """Write what is queued and end the thread."""
+        if self._writer is not None:
+            self._writer.stop(timeout_seconds=timeout_seconds)
+
+    def _hand_over(self, work: Callable[[], object]) -> None:
+        writer = self._writer
+        if writer is None or not writer.is_running:
+            work()
+        elif not writer.put(work):
+            self.dropped += 1
+
+    def _close_or_keep(self, closing: Closing) -> None:
+        try:
+            self._close_once(closing)
+        except Exception as failure:
+            if is_disconnect(failure):
+                self._keep(_record(closing=closing))
+            else:
+                self.dropped += 1
+                logger.exception("A run's end could not be written")
+
+    def _close_once(self, closing: Closing, *, age_seconds: float = 0.0) -> None:
+        with self._database.begin() as connection:
+            now = self._database.now(connection) - timedelta(seconds=age_seconds)
+            claims.close_unstarted(connection, **asdict(closing), now=now)
+
+    def receive(self, run_id: str) -> None:
+        """Note that this worker has that run's message; never raises or waits."""
+        since = time.monotonic()
+        self._hand_over(lambda: self._receive_once(run_id, since))
+
+    def _receive_once(self, run_id: str, since: float) -> None:
+        if time.monotonic() < self._resting_until:
+            return  # the claim will say more, later
+        try:
+            with self._database.begin() as connection:
+                age = timedelta(seconds=time.monotonic() - since)
+                now = self._database.now(connection) - age
+                claims.receive(connection, [run_id], now=now)
+        except Exception as error:
+            if not is_disconnect(error):
+                raise
+            self._resting_until = time.monotonic() + _REST_SECONDS
+
+    def replay(self) -> int:
+        """Write what is spooled, oldest first; how many records were done."""
+        return self.spool.replay(self._replay_one)
+
+    def take_dropped(self) -> int:
+        """How many records this worker's processes dropped since last asked."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped + self.spool.take_dropped()
+
+    def _claim_once(self, delivery: Delivery) -> Claim:
+        with self._database.begin() as connection:
+            return claims.claim(
+                connection,
+                delivery,
+                lease_seconds=self._settings.lease_seconds,
+                now=self._database.now(connection),
+            )
+
+    def _write_once(
+        self,
+        ending: Ending | None,
+        result: Result | None,
+        holder: Holder | None = None,
+        *,
+        age_seconds: float = 0.0,
+    ) -> bool:
+        with self._database.begin() as connection:
+            now = self._database.now(connection) - timedelta(seconds=age_seconds)
+            counts = holder is None or claims.is_holder(connection, *holder)
+            if ending is not None:
+                counts = claims.finish(connection, ending, now=now)
+            if result is not None and counts:
+                results.store(connection, result, now=now)
+        return counts
+
+    def _keep(self, record: Record) -> None:
+        if not self.spool.append(record):
+            logger.error("The spool is full: a task's end was dropped")
+
+    def _replay_one(self, record: Record) -> Outcome:
+        try:
+            self._write_record(record)
+        except Exception as error:
+            if is_disconnect(error):
+                return "later"
+            self.dropped += 1
+            logger.exception("A spooled record could not be written")
+            return "drop"
+        return "done"
+
+    def _write_record(self, record: Mapping[str, Any]) -> None:
+        age_seconds = max(0.0, time.time() - float(record["at"]))
+        closing = record.get("closing")
+        if closing is not None:
+            values = {**closing, "state": RunState(closing["state"])}
+            self._close_once(Closing(**values), age_seconds=age_seconds)
+            return
+        self._write_once(
+            _read_ending(record.get("ending")),
+            _read_result(record.get("result")),
+            age_seconds=age_seconds,
+        )
+
+
+_LEDGERS: WeakKeyDictionary[Database, Ledger] = WeakKeyDictionary()
+
+
+def ledger_of(state: Any) -> Ledger:
+    """The ledger of an app's state, one a process and database."""
+    ledger = _LEDGERS.get(state.database)
+    if ledger is None:
+        ledger = _LEDGERS.setdefault(
+            state.database, Ledger(state.database, state.settings)
+        )
+    return ledger
+
+
+def _record(
+    *,
+    ending: Ending | None = None,
+    result: Result | None = None,
+    closing: Closing | None = None,
+) -> Record:
+    # the host's clock only measures how old the record is when it is replayed
+    record: Record = {"at": time.time()}
+    if closing is not None:
+        record["closing"] = asdict(closing)
+    if ending is not None:
+        values = asdict(ending)
+        moment = ending.retry_at
+        values["retry_at"] = moment.isoformat() if moment else None
+        record["ending"] = values
+    if result is not None:
+        values = asdict(result)
+        if result.result is not None:
+            values["result"] = base64.b64encode(result.result).decode()
+        record["result"] = values
+    return record
+
+
+def _read_ending(values: Mapping[str, Any] | None) -> Ending | None:
+    if values is None:
+        return None
+    moment = values["retry_at"]
+    changed = {
+        "state": AttemptState(values["state"]),
+        "retry_at": datetime.fromisoformat(moment) if moment else None,
+    }
+    return Ending(**{**values, **changed})
+
+
+def _read_result(values: Mapping[str, Any] | None) -> Result | None:
+    if values is None:
+        return None
+    encoded = values["result"]
+    decoded = base64.b64decode(encoded) if encoded is not None else None
+    return Result(**{**values, "result": decoded})

@@ -1,0 +1,152 @@
+"""Results of tasks and saved groups, as the Celery backend keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, Row, Table, case, delete, select
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from flask_metronome.models import attempts, groups, results, runs
+
+#: Once a task has succeeded, nothing that comes later replaces it.
+_SUCCESS = "SUCCESS"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """One task's result as stored; ``result`` is encoded by the backend.
+
+    ``status`` is Celery's word. ``done`` says whether it is an end.
+    """
+
+    task_id: str
+    status: str
+    done: bool
+    result: bytes | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    traceback: str | None = None
+    children: list[Any] | None = None
+    name: str | None = None
+    args: str | None = None
+    kwargs: str | None = None
+    worker: str | None = None
+    retries: int | None = None
+    queue: str | None = None
+    parent_id: str | None = None
+    group_id: str | None = None
+
+
+def store(connection: Connection, result: Result, *, now: datetime) -> None:
+    """Write a result in one statement; a success that is there stays."""
+    values = asdict(result)
+    done = values.pop("done")
+    values |= {"updated_at": now, "done_at": now if done else None}
+    connection.execute(
+        _upsert(connection.dialect.name, results, values, unless=_SUCCESS)
+    )
+
+
+def find(connection: Connection, task_id: str) -> Row[Any] | None:
+    """A task's result row."""
+    return connection.execute(
+        select(results).where(results.c.task_id == task_id)
+    ).one_or_none()
+
+
+def find_run(connection: Connection, task_id: str) -> Any:
+    """Of the run of that id, if there is one: how it stands and who has it."""
+    return connection.execute(
+        select(
+            runs.c.state,
+            runs.c.error,
+            runs.c.error_type,
+            runs.c.reason,
+            runs.c.worker,
+            attempts.c.pid,
+        )
+        .outerjoin(
+            attempts,
+            (attempts.c.task_id == runs.c.id) & (attempts.c.fence == runs.c.fence),
+        )
+        .where(runs.c.id == task_id)
+        .limit(1)
+    ).one_or_none()
+
+
+def forget(connection: Connection, task_id: str) -> None:
+    """Remove a task's result."""
+    connection.execute(delete(results).where(results.c.task_id == task_id))
+
+
+def save_group(
+    connection: Connection, group_id: str, encoded: bytes, *, now: datetime
+) -> None:
+    """Write a group's members; saving it again replaces them."""
+    values = {"group_id": group_id, "result": encoded, "done_at": now}
+    connection.execute(_upsert(connection.dialect.name, groups, values))
+
+
+def find_group(connection: Connection, group_id: str) -> Row[Any] | None:
+    """A saved group."""
+    return connection.execute(
+        select(groups).where(groups.c.group_id == group_id)
+    ).one_or_none()
+
+
+def delete_group(connection: Connection, group_id: str) -> None:
+    """Remove a saved group."""
+    connection.execute(delete(groups).where(groups.c.group_id == group_id))
+
+
+def prune(connection: Connection, *, before: datetime, batch: int = 1000) -> int:
+    """Remove up to a batch of results and of groups; how many were removed."""
+    removed = 0
+    for table, key, moment in (
+        (results, results.c.task_id, results.c.updated_at),
+        (groups, groups.c.group_id, groups.c.done_at),
+    ):
+        old = list(
+            connection.execute(
+                select(key).where(moment < before).limit(batch)
+            ).scalars()
+        )
+        if old:
+            connection.execute(delete(table).where(key.in_(old)))
+        removed += len(old)
+    return removed
+
+
+def _upsert(
+    dialect: str, table: Table, values: Mapping[str, Any], unless: str | None = None
+) -> Any:
+    """Insert, or replace the row of the same key unless it has that status."""
+    key = next(iter(table.primary_key.columns))
+    if dialect in ("mysql", "mariadb"):
+        return _mysql_upsert(table, key, values, unless)
+    kind = postgresql if dialect == "postgresql" else sqlite
+    statement = kind.insert(table).values(**values)
+    changed = {name: statement.excluded[name] for name in values if name != key.name}
+    where = None if unless is None else table.c.status != unless
+    return statement.on_conflict_do_update(
+        index_elements=[key], set_=changed, where=where
+    )
+
+
+def _mysql_upsert(
+    table: Table, key: Column[Any], values: Mapping[str, Any], unless: str | None
+) -> Any:
+    statement = mysql.insert(table).values(**values)
+    # evaluated from left to right on the row as changed so far: status is last
+    names = sorted((n for n in values if n != key.name), key=lambda n: n == "status")
+    changed = []
+    for name in names:
+        new: Any = statement.inserted[name]
+        if unless is not None:
+            new = case((table.c.status == unless, table.c[name]), else_=new)
+        changed.append((name, new))
+    return statement.on_duplicate_key_update(changed)

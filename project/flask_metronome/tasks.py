@@ -1,0 +1,167 @@
+"""The task class: app context, and the claim of a run before its body."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Ignore, Reject, Retry
+from flask import current_app, has_app_context
+
+from flask_metronome.core.claim import Delivery, Verdict
+from flask_metronome.core.ending import Ending
+from flask_metronome.core.run import AttemptState
+from flask_metronome.endings import (
+    ending_of,
+    fence_of,
+    own_headers,
+    rejection,
+    run_of,
+)
+from flask_metronome.errors import DatabaseUnreachable
+from flask_metronome.identity import own_worker_id
+from flask_metronome.state import state_of
+from flask_metronome.store.ledger import Ledger, ledger_of
+
+logger = logging.getLogger(__name__)
+
+
+class MetronomeTask(Task):
+    """A Celery task that runs in its Flask app's context and claims its run.
+
+    Put in front of a foreign task class it keeps what that class does.
+    """
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the body: directly, eagerly, or as a worker for a delivery.
+
+        :raises Ignore: when the delivery must not run: it is a duplicate, was
+            cancelled, has expired, or a predecessor is still running.
+        :raises Reject: when the database stayed away; the broker keeps the
+            message.
+        """
+        request = self.request
+        if request.called_directly or getattr(request, "metronome_begun", False):
+            with self._context_if_none():
+                return super().__call__(*args, **kwargs)
+        request.metronome_begun = True
+        if request.is_eager:
+            with self._context_if_none():
+                return self._traced_body(args, kwargs)
+        if run_of(request):
+            self._claim(request)
+        with state_of(self.app).flask_app.app_context():
+            return self._claimed_body(request, args, kwargs)
+
+    def on_replace(self, sig: Any) -> Any:
+        """Hand the run on to the signature that replaces this task."""
+        request = self.request
+        if fence_of(request) is not None:
+            heir = _last_of(sig)
+            headers = heir.options.get("headers") or {}
+            heir.set(headers={**headers, **own_headers(request)})
+            # before it is published: it may be delivered at once
+            self._end(
+                request,
+                ending_of(
+                    request, AttemptState.IGNORED, reason="replaced", comes_back=True
+                ),
+            )
+        return super().on_replace(sig)
+
+    def _claimed_body(self, request: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return self._traced_body(args, kwargs)
+        except Retry as retry:
+            # the backend is told the cause, not when the retry is due
+            request.metronome_retry = retry
+            raise
+        except Ignore:
+            self._end(
+                request, ending_of(request, AttemptState.IGNORED, reason="ignored")
+            )
+            raise
+        except Reject as reject:
+            self._end(request, rejection(request, reject, self._patterns()))
+            raise
+
+    def _traced_body(self, args: Any, kwargs: Any) -> Any:
+        """What the class after us would do; Celery's own would push a 2nd request."""
+        if _next_call_is_celerys(type(self)):
+            return self.run(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def _context_if_none(self) -> AbstractContextManager[Any]:
+        flask_app = state_of(self.app).flask_app
+        active: Any = current_app
+        if has_app_context() and active._get_current_object() is flask_app:
+            return nullcontext()
+        return flask_app.app_context()
+
+    def _claim(self, request: Any) -> None:
+        try:
+            claim = self._ledger().claim(_delivery(self.name, request))
+        except DatabaseUnreachable as error:
+            logger.error("Run %s goes back to the broker: %s", request.id, error)
+            raise Reject(str(error), requeue=True) from error
+        if claim.verdict is not Verdict.CLAIM:
+            raise Ignore(f"not run: {claim.verdict}")
+        request.metronome_fence = claim.fence
+        request.metronome_since = time.monotonic()
+
+    def _end(self, request: Any, ending: Ending) -> None:
+        if fence_of(request) is None or getattr(request, "metronome_ended", False):
+            return
+        request.metronome_ended = True
+        self._ledger().write(ending=ending)
+
+    def _ledger(self) -> Ledger:
+        return ledger_of(state_of(self.app))
+
+    def _patterns(self) -> tuple[str, ...]:
+        return state_of(self.app).settings.redact
+
+
+def _delivery(name: str, request: Any) -> Delivery:
+    info = request.delivery_info or {}
+    return Delivery(
+        run_id=request.id,
+        task=name,
+        retries=request.retries or 0,
+        redelivered=bool(info.get("redelivered")),
+        worker=request.hostname or "",
+        worker_id=own_worker_id(),
+        pid=os.getpid(),
+        trace_id=_trace_id(request.headers or {}),
+    )
+
+
+def _trace_id(headers: dict[str, Any]) -> str | None:
+    """The trace id of a W3C ``traceparent`` header."""
+    parts = str(headers.get("traceparent") or "").split("-")
+    return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else None
+
+
+def _last_of(sig: Any) -> Any:
+    """The signature that takes over the task id: a chain's last, a chord's body."""
+    while True:
+        tasks = getattr(sig, "tasks", None)
+        body = getattr(sig, "body", None)
+        if body is not None:
+            sig = body
+        elif tasks:
+            sig = tasks[-1]
+        else:
+            return sig
+
+
+def _next_call_is_celerys(kind: Any) -> bool:
+    after = kind.__mro__[kind.__mro__.index(MetronomeTask) + 1 :]
+    owner = next(cls for cls in after if "__call__" in cls.__dict__)
+    return owner is Task
