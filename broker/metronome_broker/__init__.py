@@ -14,7 +14,7 @@ from metronome_broker.errors import (
     without_password,
 )
 from metronome_broker.ladder import join_broker, pick_broker
-from metronome_broker.lane import Lane, check_lane_name, routing_key
+from metronome_broker.lane import Lane, check_lane_name, lane_of, routing_key
 from metronome_broker.message import OutboundMessage
 from metronome_broker.publisher import Publisher, PublishReport
 from metronome_broker.running import RunningBroker
@@ -39,6 +39,7 @@ __all__ = [
     "check_lane_name",
     "join_broker",
     "lane_depths",
+    "lane_of",
     "lanes_named",
     "pick_broker",
     "routing_key",

@@ -11,6 +11,8 @@ QUEUE_PREFIX = "metronome."
 #: Lanes of these names would share a queue with the topology's own two.
 RESERVED_NAMES = frozenset({"dead", "unrouted"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+# The words in which Celery's native delayed delivery writes a countdown.
+_DELAY = re.compile(r"(?:[01]\.){28}")
 _SHORTSTR_BYTES = 255
 _MILLISECONDS = 1000
 
@@ -103,6 +105,22 @@ def routing_key(lane: Lane | str, task_name: str) -> str:
             f"not {size}: shorten the task's name"
         )
     return key
+
+
+def lane_of(key: str) -> str | None:
+    """The lane's name in a routing key a task was delivered with, or None.
+
+    Celery publishes a retry with a countdown under ``0.0.…1.<lane>.*``: a delay in
+    28 binary words, and the lane's binding instead of the key. Without a route that
+    reads the lane from the key, such a retry goes to the task's default queue.
+    """
+    lane = _without_delay(key).partition(".")[0]
+    return lane if _NAME.fullmatch(lane) else None
+
+
+def _without_delay(key: str) -> str:
+    delay = _DELAY.match(key)
+    return key[delay.end() :] if delay else key
 
 
 def _check_positive(lane: str, field: str, value: object) -> None:

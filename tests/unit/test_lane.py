@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from metronome_broker import InvalidLane, Lane, routing_key
+from metronome_broker import InvalidLane, Lane, lane_of, routing_key
 
 
 def test_names_follow_from_the_lane() -> None:
@@ -94,3 +94,20 @@ def test_a_routing_key_fits_amqp_in_bytes_not_letters() -> None:
 def test_a_routing_key_needs_a_lane_and_a_task(lane: str, task: str) -> None:
     with pytest.raises(InvalidLane):
         routing_key(lane, task)
+
+
+@pytest.mark.parametrize(
+    ("key", "lane"),
+    [
+        ("reports.shop:daily", "reports"),
+        ("reports.*", "reports"),
+        ("reports", "reports"),
+        (".".join(f"{5:028b}") + ".reports.*", "reports"),
+        ("0.shop:daily", "0"),
+        ("", None),
+        ("*.x", None),
+        ("Reports.x", None),
+    ],
+)
+def test_the_lane_is_read_back_from_a_key(key: str, lane: str | None) -> None:
+    assert lane_of(key) == lane
