@@ -1,0 +1,267 @@
+"""Sums that outlive the rows they were folded from.
+
+A final run and an ended attempt are folded once: their numbers are added and
+the row is marked ``counted`` in the same transaction. A reader adds what is
+not folded yet, so no sum ever falls, also when history is pruned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
+
+from flask_metronome.core.run import FINAL, AttemptState, MissedReason, RunState
+from flask_metronome.models import attempts, counters, runs
+from flask_metronome.store.upserts import merge_number
+from metronome_monitoring.buckets import (
+    RUN_DURATION_BUCKETS,
+    START_DELAY_BUCKETS,
+    bucket_label,
+)
+
+#: Names in the column ``name``.
+RUNS = "runs"
+MISSED = "runs_missed"
+SKIPPED = "runs_skipped"
+FLAGGED = "runs_flagged"
+NOT_CAUGHT_UP = "runs_not_caught_up"
+RETRIES = "retries"
+DUPLICATES = "duplicates"
+ATTEMPTS = "attempts"
+ATTEMPTS_LOST = "attempts_lost"
+REPUBLISHED = "republished"
+START_DELAY = "start_delay"
+START_DELAY_MS = "start_delay_ms"
+RUN_DURATION = "run_duration"
+RUN_DURATION_MS = "run_duration_ms"
+#: Not a sum but the greatest: milliseconds since 1970.
+LAST_SUCCESS_MS = "last_success_ms"
+
+#: Causes of a miss that are reported as they are. ``policy``, ``cap`` and
+#: ``outside_window`` say what catch-up decided about due times that the
+#: scheduler had missed: their cause is ``scheduler_down``, before and after a
+#: beat has decided, so the sum does not jump from one reason to another.
+_CAUSES = frozenset(
+    {MissedReason.PUBLISH_FAILED, MissedReason.UNROUTABLE, MissedReason.EXPIRED}
+)
+_DECISIONS = frozenset(
+    {MissedReason.POLICY, MissedReason.CAP, MissedReason.OUTSIDE_WINDOW}
+)
+_FINAL_STATES = sorted(state.value for state in FINAL)
+_FLAGS = ("late", "overrun", "stuck")
+_IN = 500
+
+
+class CounterKey(NamedTuple):
+    """One sum: its name, its schedule's key and its label."""
+
+    name: str
+    schedule: str
+    label: str
+
+
+Sums = Counter[CounterKey]
+
+RUN_COLUMNS = (
+    runs.c.id,
+    runs.c.schedule_key,
+    runs.c.state,
+    runs.c.reason,
+    runs.c.missed,
+    runs.c.missed_from,
+    runs.c.missed_count,
+    runs.c.provisional,
+    runs.c.late,
+    runs.c.overrun,
+    runs.c.stuck,
+    runs.c.retries,
+    runs.c.duplicates,
+    runs.c.fires_at,
+    runs.c.started_at,
+    runs.c.finished_at,
+)
+ATTEMPT_COLUMNS = (
+    attempts.c.id,
+    attempts.c.state,
+    attempts.c.lost_cause,
+    runs.c.schedule_key,
+)
+
+
+def sums_of_run(row: Any) -> Sums:
+    """What one run adds to the sums, final or not."""
+    sums: Sums = Counter()
+
+    def add(name: str, label: str, number: int = 1) -> None:
+        if number:
+            sums[CounterKey(name, row.schedule_key, label)] += number
+
+    covered = row.missed_count if row.missed_from is not None else 1
+    if row.missed:
+        cause = row.reason if row.reason in _CAUSES else MissedReason.SCHEDULER_DOWN
+        add(MISSED, str(cause), covered)
+    if row.state == RunState.MISSED and row.reason in _DECISIONS:
+        add(NOT_CAUGHT_UP, row.reason, covered)
+    elif row.state == RunState.SKIPPED:
+        add(SKIPPED, row.reason or "", covered)
+    elif row.state in _FINAL_STATES and row.state != RunState.MISSED:
+        add(RUNS, row.state)
+    for flag in _FLAGS:
+        add(FLAGGED, flag, int(getattr(row, flag)))
+    add(RETRIES, "", row.retries)
+    add(DUPLICATES, "", row.duplicates)
+    sums.update(_durations_of(row))
+    return sums
+
+
+def _durations_of(row: Any) -> Sums:
+    """The run's share of the histograms: start delay, and duration once final."""
+    sums: Sums = Counter()
+    key = row.schedule_key
+    if row.started_at is None:
+        return sums
+    delay = max(0.0, (row.started_at - row.fires_at).total_seconds())
+    sums[CounterKey(START_DELAY, key, bucket_label(delay, START_DELAY_BUCKETS))] = 1
+    sums[CounterKey(START_DELAY_MS, key, "")] = round(delay * 1000)
+    if row.state in _FINAL_STATES and row.finished_at is not None:
+        length = max(0.0, (row.finished_at - row.started_at).total_seconds())
+        label = bucket_label(length, RUN_DURATION_BUCKETS)
+        sums[CounterKey(RUN_DURATION, key, label)] = 1
+        sums[CounterKey(RUN_DURATION_MS, key, "")] = round(length * 1000)
+    return sums
+
+
+def sums_of_attempt(row: Any) -> Sums:
+    """What one ended attempt adds to the sums; a plain task has no schedule."""
+    sums: Sums = Counter()
+    sums[CounterKey(ATTEMPTS, row.schedule_key or "", row.state)] = 1
+    if row.state == AttemptState.LOST:
+        sums[CounterKey(ATTEMPTS_LOST, "", row.lost_cause or "unknown")] = 1
+    return sums
+
+
+def last_successes(rows: Iterable[Any]) -> dict[CounterKey, int]:
+    """The newest success among runs, by schedule, in milliseconds since 1970."""
+    newest: dict[CounterKey, int] = {}
+    for row in rows:
+        if row.state == RunState.SUCCEEDED and row.finished_at is not None:
+            key = CounterKey(LAST_SUCCESS_MS, row.schedule_key, "")
+            moment = int(row.finished_at.timestamp() * 1000)
+            newest[key] = max(moment, newest.get(key, 0))
+    return newest
+
+
+def fold_runs(connection: Connection, *, batch: int, now: datetime) -> int:
+    """Fold final runs; how many. A provisional row waits until a beat decided."""
+    rows = connection.execute(
+        select(*RUN_COLUMNS)
+        .where(
+            runs.c.counted.is_(False),
+            runs.c.state.in_(_FINAL_STATES),
+            runs.c.provisional.is_(False),
+        )
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    ).all()
+    sums: Sums = Counter()
+    for row in rows:
+        sums.update(sums_of_run(row))
+    add(connection, sums)
+    _merge(connection, last_successes(rows), highest=True)
+    ids = [row.id for row in rows]
+    if ids:
+        connection.execute(update(runs).where(runs.c.id.in_(ids)).values(counted=True))
+    return len(rows)
+
+
+def fold_attempts(connection: Connection, *, batch: int, now: datetime) -> int:
+    """Fold ended attempts; how many."""
+    rows = connection.execute(_ended_attempts().limit(batch)).all()
+    sums: Sums = Counter()
+    for row in rows:
+        sums.update(sums_of_attempt(row))
+    add(connection, sums)
+    ids = [row.id for row in rows]
+    if ids:
+        connection.execute(
+            update(attempts).where(attempts.c.id.in_(ids)).values(counted=True)
+        )
+    return len(rows)
+
+
+def add(connection: Connection, sums: Mapping[CounterKey, int]) -> None:
+    """Add to the sums inside the caller's transaction."""
+    _merge(connection, sums, highest=False)
+
+
+def _merge(
+    connection: Connection, numbers: Mapping[CounterKey, int], *, highest: bool
+) -> None:
+    # sorted: two writers that lock rows in one order cannot deadlock
+    rows = [
+        {
+            "name": key.name,
+            "schedule_key": key.schedule,
+            "label": key.label,
+            "value": number,
+        }
+        for key, number in sorted(numbers.items())
+        if number
+    ]
+    for start in range(0, len(rows), _IN):
+        part = rows[start : start + _IN]
+        merge_number(connection, counters, part, column="value", highest=highest)
+
+
+def read_sums(connection: Connection) -> tuple[Sums, dict[CounterKey, int]]:
+    """Every sum as of now, and the last success of each schedule.
+
+    Folded and not yet folded numbers must be read from one snapshot of the
+    database: the caller sees to it.
+    """
+    sums: Sums = Counter()
+    for name, schedule, label, value in connection.execute(
+        select(
+            counters.c.name,
+            counters.c.schedule_key,
+            counters.c.label,
+            counters.c.value,
+        )
+    ):
+        sums[CounterKey(name, schedule, label)] = value
+    rows = connection.execute(select(*RUN_COLUMNS).where(_adds_to_the_sums())).all()
+    for row in rows:
+        sums.update(sums_of_run(row))
+    for ended in connection.execute(_ended_attempts()):
+        sums.update(sums_of_attempt(ended))
+    newest = {key: n for key, n in sums.items() if key.name == LAST_SUCCESS_MS}
+    for key, moment in last_successes(rows).items():
+        newest[key] = max(moment, newest.get(key, 0))
+    return sums, newest
+
+
+def _ended_attempts() -> Select[Any]:
+    """Attempts that ended and are not folded yet, with their schedule."""
+    return (
+        select(*ATTEMPT_COLUMNS)
+        .select_from(attempts.outerjoin(runs, runs.c.id == attempts.c.run_id))
+        .where(attempts.c.counted.is_(False), attempts.c.state != AttemptState.RUNNING)
+    )
+
+
+def _adds_to_the_sums() -> ColumnElement[bool]:
+    """Runs not folded that have something to say; an untouched backlog has not."""
+    return and_(
+        runs.c.counted.is_(False),
+        or_(
+            runs.c.state.in_(_FINAL_STATES),
+            runs.c.missed,
+            runs.c.late,
+            runs.c.started_at.is_not(None),
+            runs.c.duplicates > 0,
+        ),
+    )
