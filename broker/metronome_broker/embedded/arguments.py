@@ -102,7 +102,7 @@ class QueueArguments:
         Raises:
             AmqpError: 406, an argument is invalid.
         """
-        queue_type = _queue_type(given, where)
+        queue_type = queue_type_of(given, where)
         for name, value in given.items():
             _check_argument(name, value, queue_type, where)
         _check_dead_letter_route(given, where)
@@ -112,15 +112,16 @@ class QueueArguments:
         known["delivery_limit"] = limit if bounded else None
         return cls(given=dict(given), queue_type=queue_type, **known)
 
-    def check_equivalent(self, other: QueueArguments, where: str) -> None:
-        """Raise 406 when ``other``, as received, is not what this queue has."""
-        if other.queue_type != self.queue_type:
+    def check_equivalent(self, received: Mapping[str, Any], where: str) -> None:
+        """Raise 406 when ``received`` is not what this queue was declared with."""
+        queue_type = queue_type_of(received, where)
+        if queue_type != self.queue_type:
             raise AmqpError(
                 406,
                 f"inequivalent arg 'x-queue-type' for {where}: received "
-                f"'{other.queue_type}' but current is '{self.queue_type}'",
+                f"'{queue_type}' but current is '{self.queue_type}'",
             )
-        check_same_arguments(other.given, self.given, COMPARED, where)
+        check_same_arguments(received, self.given, COMPARED, where)
 
 
 def check_same_arguments(
@@ -167,7 +168,12 @@ def _told(table: Mapping[str, Any], name: str, other: Mapping[str, Any]) -> str:
     return f"the value '{table[name]}' of type '{type_name(table[name])}'"
 
 
-def _queue_type(given: Mapping[str, Any], where: str) -> QueueType:
+def queue_type_of(given: Mapping[str, Any], where: str) -> QueueType:
+    """The queue type that arguments ask for, classic if they do not say.
+
+    Raises:
+        AmqpError: 406, there is no such type.
+    """
     value = given.get("x-queue-type", "classic")
     if value == "classic":
         return "classic"

@@ -117,8 +117,8 @@ def decode_properties(properties: bytes) -> dict[str, Any]:
     try:
         (flags,) = struct.unpack_from(">H", properties)
         found, end = decode_properties_basic(properties, 0)
-    except UNDECODABLE as error:
-        raise AmqpError(502, f"cannot decode properties: {error}") from None
+    except UNDECODABLE:
+        raise AmqpError(502, "cannot decode properties") from None
     if flags & UNUSED_FLAGS or end != len(properties):
         raise AmqpError(502, "content header holds more than the properties it flags")
     check_depth(found.get("application_headers"))
@@ -135,5 +135,5 @@ def _milliseconds(text: str | None) -> int | None:
     if text is None:
         return None
     if not (isinstance(text, str) and text.isascii() and text.isdigit()):
-        raise AmqpError(406, f"invalid expiration {text!r}: not a number")
+        raise AmqpError(406, f"invalid expiration {text!r}: no_integer")
     return int(text)

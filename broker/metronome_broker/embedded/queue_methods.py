@@ -106,8 +106,7 @@ def _check_same(channel: Channel, current: Queue, wanted: Declaration) -> None:
     if wanted.exclusive != (current.owner is not None):
         raise current.locked()
     current.check_access(channel.connection)
-    received_arguments = QueueArguments.parse(wanted.arguments, current.where)
-    current.arguments.check_equivalent(received_arguments, current.where)
+    current.arguments.check_equivalent(wanted.arguments, current.where)
 
 
 def _check_quorum(wanted: Declaration, where: str) -> None:

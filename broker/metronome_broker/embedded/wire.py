@@ -145,8 +145,8 @@ def decode(layout: str, payload: bytes, offset: int = 0) -> list[Any]:
     """
     try:
         values, end = loads(layout, payload, offset)
-    except UNDECODABLE as error:
-        raise AmqpError(502, f"cannot decode arguments: {error}") from None
+    except UNDECODABLE:
+        raise AmqpError(502, "cannot decode arguments") from None
     if end != len(payload):
         raise AmqpError(502, f"arguments end at byte {end} of {len(payload)}")
     for value in values:
