@@ -4,43 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp.exceptions import NotFound, PreconditionFailed
 from kombu import Connection
 from kombu.transport import native_delayed_delivery as delayed
 
+from metronome_broker.declared import Declared, ExchangeSpec, QueueSpec
 from metronome_broker.drift import Difference, TopologyReport, read_difference
 from metronome_broker.errors import TopologyDrift
 from metronome_broker.wire import Wire, open_wire
-
-if TYPE_CHECKING:
-    from metronome_broker.topology import ExchangeSpec, QueueSpec, Topology
 
 _NAME = "metronome-topology"
 
 
 def check(
-    topology: Topology, target: str | Connection, seconds: float
+    declared: Declared, target: str | Connection, seconds: float
 ) -> TopologyReport:
     """Passive look at every exchange and queue, and at Celery's delayed ones."""
     with (
         open_wire(target, seconds=seconds, name=_NAME) as (wire, left),
         wire.guarded(left(), "checking the topology"),
     ):
-        return _Declarer(wire).compare(topology)
+        return _Declarer(wire).compare(declared)
 
 
 def apply(
-    topology: Topology, target: str | Connection, seconds: float
+    declared: Declared, target: str | Connection, seconds: float
 ) -> TopologyReport:
     """Compares first and declares nothing on drift; else declares everything."""
     with open_wire(target, seconds=seconds, name=_NAME) as (wire, left):
         declarer = _Declarer(wire)
         with wire.guarded(left(), "applying the topology"):
-            report = declarer.compare(topology)
+            report = declarer.compare(declared)
             if not report.differences:
-                declarer.declare(topology)
+                declarer.declare(declared)
             differences = (*report.differences, *declarer.differences)
     if differences:
         raise TopologyDrift(differences)
@@ -63,11 +61,11 @@ class _Declarer:
             channel = self._open_channel = self._wire.connection.channel()
         return channel
 
-    def compare(self, topology: Topology) -> TopologyReport:
+    def compare(self, declared: Declared) -> TopologyReport:
         self.missing, self.differences = [], []
-        for exchange in topology.exchanges():
+        for exchange in declared.exchanges:
             self._compare_exchange(exchange)
-        for queue in topology.queues():
+        for queue in declared.queues:
             self._compare_queue(queue)
         for level in range(delayed.MAX_NUMBER_OF_BITS_TO_USE):
             self._exists("exchange", delayed.level_name(level))
@@ -105,15 +103,15 @@ class _Declarer:
             text = str(exc.reply_text or exc)
             self.differences.append(read_difference(kind, name, text))
 
-    def declare(self, topology: Topology) -> None:
-        for exchange in topology.exchanges():
+    def declare(self, declared: Declared) -> None:
+        for exchange in declared.exchanges:
             self._attempt(
                 "exchange", exchange.name, partial(self._declare_exchange, exchange)
             )
-        for queue in topology.queues():
+        for queue in declared.queues:
             self._attempt("queue", queue.name, partial(self._create_queue, queue))
         self._attempt(
-            "queue", delayed.level_name(0), partial(self._declare_delayed, topology)
+            "queue", delayed.level_name(0), partial(self._declare_delayed, declared)
         )
 
     def _declare_exchange(self, spec: ExchangeSpec) -> None:
@@ -139,12 +137,12 @@ class _Declarer:
         for exchange, key in spec.bindings:
             self._channel.queue_bind(spec.name, exchange, key)
 
-    def _declare_delayed(self, topology: Topology) -> None:
+    def _declare_delayed(self, declared: Declared) -> None:
         # kombu only calls channel() on what it is given, so the guarded connection
         # will do, and its deadline holds here too.
         connection = self._wire.connection
         delayed.declare_native_delayed_delivery_exchanges_and_queues(
             connection, "quorum"
         )
-        for queue in topology.kombu_queues():
+        for queue in declared.delayed:
             delayed.bind_queue_to_native_delayed_delivery_exchange(connection, queue)

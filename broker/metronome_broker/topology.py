@@ -28,13 +28,14 @@ without touching the queue; raising one is drift, and is named as such.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kombu import Connection, Exchange, Queue
 
 from metronome_broker import declarations
+from metronome_broker.declared import Declared, ExchangeSpec, QueueSpec
 from metronome_broker.drift import TopologyReport
 from metronome_broker.errors import InvalidLane
 from metronome_broker.lane import Lane
@@ -45,24 +46,6 @@ DEADLINE_SECONDS = 30.0
 # queue without a limit of its own drops a message at the 20th. -1 means unlimited
 # only from 4.0 on, so: a number nobody reaches.
 _KEEP_DELIVERY_LIMIT = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExchangeSpec:
-    """An exchange to declare: its name, type and arguments; always durable."""
-
-    name: str
-    type: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSpec:
-    """A quorum queue to declare and its ``(exchange, key)`` bindings."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    bindings: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +193,13 @@ class Topology:
             for lane in self.lanes
         ]
 
+    def _declared(self) -> Declared:
+        return Declared(
+            exchanges=self.exchanges(),
+            queues=self.queues(),
+            delayed=tuple(self.kombu_queues()),
+        )
+
     def apply(
         self, connection: str | Connection, *, deadline: float = DEADLINE_SECONDS
     ) -> TopologyReport:
@@ -224,7 +214,7 @@ class Topology:
             TopologyDrift: something exists with other arguments.
             BrokerUnreachable: no connection, or not done in time.
         """
-        return declarations.apply(self, connection, deadline)
+        return declarations.apply(self._declared(), connection, deadline)
 
     def check(
         self, connection: str | Connection, *, deadline: float = DEADLINE_SECONDS
@@ -236,7 +226,7 @@ class Topology:
         Raises:
             BrokerUnreachable: no connection, or not done in time.
         """
-        return declarations.check(self, connection, deadline)
+        return declarations.check(self._declared(), connection, deadline)
 
 
 def lanes_named(names: Sequence[str]) -> tuple[Lane, ...]:
