@@ -1,0 +1,134 @@
+"""What ``celery`` gains: ``-A`` takes a Flask app, and ``celery -A app metronome``.
+
+Celery imports this for every project in the same environment, also for those
+that have nothing to do with Metronome. So nothing of ours is imported before an
+app of ours was found, and everything else goes to Celery's own search unchanged.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from celery.bin.base import CeleryCommand
+
+FindApp = Callable[..., Any]
+
+_CELERY_CLI = "celery.bin.celery"
+
+
+@click.command(cls=CeleryCommand, short_help="Beats, workers and what is due next.")
+@click.pass_context
+def metronome(ctx: click.Context) -> None:
+    """Show beats, workers and the schedules that are due next."""
+    from flask_metronome.cli.status import print_status
+    from flask_metronome.state import state_of
+
+    with _one_sentence():
+        print_status(state_of(ctx.obj.app))
+
+
+def find_flask_apps_too(original: FindApp) -> FindApp:
+    """Celery's search for ``-A``, that also understands Flask apps with Metronome.
+
+    :param original: Celery's own ``find_app``.
+    """
+
+    @functools.wraps(original)
+    def find_app(app: Any, *args: Any, **kwargs: Any) -> Any:
+        with _one_sentence():
+            try:
+                found = original(app, *args, **kwargs)
+            except AttributeError:
+                found = _flask_app_in(app)
+                if found is None:
+                    raise
+            return _celery_app_of(found)
+
+    return find_app
+
+
+def _flask_app_in(name: Any) -> Any:
+    """The Flask app of a module that only has ``create_app`` or its like."""
+    module = sys.modules.get(str(name))
+    flask_cli = sys.modules.get("flask.cli")
+    if module is None or flask_cli is None or not _is_loaded():
+        return None
+    try:
+        return flask_cli.find_best_app(module)
+    except click.UsageError:
+        return None
+
+
+def _celery_app_of(found: Any) -> Any:
+    """The Celery app of a Flask app or its factory; what is neither, unchanged."""
+    if not _is_loaded():
+        return found
+    if inspect.isfunction(found) and _needs_no_arguments(found):
+        found = found()
+    from flask_metronome.errors import NotInitialized
+    from flask_metronome.flower_settings import install_flower
+    from flask_metronome.state import state_of
+
+    try:
+        celery_app = state_of(found).celery
+    except NotInitialized:
+        return found
+    install_flower()
+    return celery_app
+
+
+def _is_loaded() -> bool:
+    # An app of ours cannot be there before what it is made of was imported.
+    return "flask_metronome.state" in sys.modules
+
+
+def _needs_no_arguments(function: Callable[..., Any]) -> bool:
+    return all(
+        parameter.default is not parameter.empty
+        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in inspect.signature(function).parameters.values()
+    )
+
+
+class _one_sentence:
+    """Ends the program with one sentence when an error of ours comes by.
+
+    Celery prints a traceback for whatever is raised while it loads an app, so the
+    only way out is :class:`SystemExit`.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if not isinstance(error, Exception) or not _is_ours(error):
+            return
+        from flask_metronome.cli.failure import as_failure
+
+        failure = as_failure(error)
+        if failure is not None:
+            failure.show()
+            raise SystemExit(failure.exit_code) from None
+
+
+def _is_ours(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in (
+        "flask_metronome",
+        "metronome_broker",
+    )
+
+
+def _install() -> None:
+    """Put our search in front of Celery's, where its command line looks it up."""
+    cli = sys.modules.get(_CELERY_CLI)
+    original = getattr(cli, "find_app", None)
+    if original is not None and not hasattr(original, "__wrapped__"):
+        cli.find_app = find_flask_apps_too(original)  # type: ignore[union-attr]
+
+
+_install()

@@ -1,0 +1,41 @@
+"""What commands share in asking the app: its state, its history, who is asking."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flask_metronome.state import State
+
+Answer = TypeVar("Answer")
+
+
+def ask(
+    state: State, question: Callable[[AsyncConnection], Awaitable[Answer]]
+) -> Answer:
+    """Read from the history and wait for the answer."""
+
+    async def answer() -> Answer:
+        async with state.loop.engine.connect() as connection:
+            return await question(connection)
+
+    return state.loop.run(answer())
+
+
+def now_of(state: State) -> datetime:
+    """The instant now, by the database's clock."""
+    with state.database.read() as connection:
+        return state.database.now(connection)
+
+
+def who() -> str:
+    """The person at the keyboard, for the audit."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        # A container's user id may have no name.
+        return "cli"

@@ -1,0 +1,49 @@
+"""``monitor``: finds what did not happen."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+import click
+from flask.cli import with_appcontext
+
+from flask_metronome import schema
+from flask_metronome.monitor import Monitor
+from flask_metronome.state import state_of
+
+
+@click.command(short_help="Run a monitor.")
+@click.option("--sweep-once", is_flag=True, help="One sweep, then end.")
+@with_appcontext
+def monitor(sweep_once: bool) -> None:
+    """Mark runs missed, late and lost, until SIGTERM or Ctrl-C.
+
+    Any number of monitors may run; one of them sweeps, another takes over.
+    """
+    state = state_of()
+    schema.check(state.database)
+    _log_to_stderr()
+    found = Monitor(state.database, state.settings)
+    if sweep_once:
+        report = found.sweep()
+        changed = {name: count for name, count in report.changed.items() if count}
+        click.echo(f"swept: {changed}" if report.elected else "another monitor sweeps")
+        return
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: Any) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    click.echo("monitor: watching")
+    found.run(stop)
+
+
+def _log_to_stderr() -> None:
+    root = logging.getLogger()
+    if not root.handlers:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")

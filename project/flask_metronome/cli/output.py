@@ -1,0 +1,112 @@
+"""How commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_GAP = "  "
+_LEAST_WIDTH = 12
+
+json_option: Decorator = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON instead of a table."
+)
+
+
+def print_json(value: Any) -> None:
+    """Print a value, or a list of them, as JSON; instants in UTC."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own kinds."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): plain(found) for name, found in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(found) for found in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def print_table(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str
+) -> None:
+    """Print rows in columns; on a terminal, the widest column is cut to fit.
+
+    :param empty: what is printed when there are no rows.
+    """
+    if not rows:
+        click.echo(empty)
+        return
+    cells = [[_cell(value) for value in row] for row in (headers, *rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(headers))]
+    for row in cells:
+        fitted = zip(row, _fitted(widths), strict=True)
+        line = _GAP.join(_cut(text, width).ljust(width) for text, width in fitted)
+        click.echo(line.rstrip())
+
+
+def print_fields(found: Mapping[str, object]) -> None:
+    """Print names and values under each other; what has no value is left out."""
+    shown = {name: _cell(value) for name, value in found.items()}
+    shown = {name: text for name, text in shown.items() if text}
+    width = max((len(name) for name in shown), default=0)
+    for name, text in shown.items():
+        click.echo(f"{name:<{width}}{_GAP}{text}")
+
+
+def instant(moment: datetime | None) -> str:
+    """An instant for people: UTC, to the second."""
+    if moment is None:
+        return ""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def seconds(value: float | None) -> str:
+    """A duration for people."""
+    if value is None:
+        return ""
+    return f"{value:.3g} s" if value < 100 else f"{value:.0f} s"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return instant(value)
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(plain(value), ensure_ascii=False) if value else ""
+    return " ".join(str(value).split())
+
+
+def _fitted(widths: Sequence[int]) -> list[int]:
+    fitted = list(widths)
+    if not sys.stdout.isatty():
+        return fitted
+    gaps = len(_GAP) * (len(widths) - 1)
+    excess = sum(fitted) + gaps - shutil.get_terminal_size().columns
+    if excess > 0:
+        widest = fitted.index(max(fitted))
+        fitted[widest] = max(_LEAST_WIDTH, fitted[widest] - excess)
+    return fitted
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
