@@ -22,6 +22,7 @@ except ImportError:  # no prefork there, so one writer a folder
 Record = dict[str, Any]
 #: What became of a replayed record; ``later`` ends the replay.
 Outcome = Literal["done", "drop", "later"]
+Write = Callable[[Record, float], Outcome]
 _OPEN, _TAKEN, _DROPPED = ".jsonl", ".taken", ".dropped"
 
 
@@ -38,7 +39,9 @@ class Spool:
 
     def append(self, record: Record) -> bool:
         """Keep a record; ``False`` when the spool is full or the disk says no."""
-        line = (json.dumps(record, separators=(",", ":")) + "\n").encode()
+        # the host's clock only measures how old the record is at its replay
+        stamped = {"spooled": time.time(), "record": record}
+        line = (json.dumps(stamped, separators=(",", ":")) + "\n").encode()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self.size() + len(line) > self._limit:
@@ -57,8 +60,10 @@ class Spool:
         """Whether nothing waits and nothing was dropped."""
         return not self._files(_OPEN, _TAKEN, _DROPPED)
 
-    def replay(self, write: Callable[[Record], Outcome]) -> int:
-        """Hand every record to ``write``, oldest first; how many are done.
+    def replay(self, write: Write) -> int:
+        """Hand every record and its age in seconds to ``write``, oldest first.
+
+        Returns how many are done.
 
         A record may come twice after a crash: ``write`` must not mind.
         """
@@ -132,15 +137,16 @@ class Spool:
             os.close(handle)
 
 
-def _replay_file(path: Path, write: Callable[[Record], Outcome]) -> tuple[int, bool]:
+def _replay_file(path: Path, write: Write) -> tuple[int, bool]:
     """Replay one file; how many records were done, and whether all of them."""
     lines = path.read_bytes().splitlines()
     for done, line in enumerate(lines):
         try:
-            record = json.loads(line)
+            stamped = json.loads(line)
         except ValueError:
             continue  # half a line: its process died while it wrote
-        if write(record) == "later":
+        age_seconds = max(0.0, time.time() - stamped["spooled"])
+        if write(stamped["record"], age_seconds) == "later":
             rest = path.with_suffix(".rest")
             rest.write_bytes(b"\n".join(lines[done:]) + b"\n")
             rest.replace(path)

@@ -17,7 +17,7 @@ from flask_metronome.core.run import AttemptState, RunState
 from flask_metronome.database import Database
 from flask_metronome.identity import new_worker_id
 from flask_metronome.models import attempts, metadata, runs, schedules
-from flask_metronome.store import claims, workers
+from flask_metronome.store import claims, ends, workers
 from flask_metronome.store.workers import WorkerBeat
 from flask_metronome.testing import SettableClock
 
@@ -103,7 +103,7 @@ class Store:
     def finish(self, fence: int | None, state: AttemptState, **more: Any) -> bool:
         values = {"run_id": RUN, "retries": 0, "fence": fence, "state": state, **more}
         with self.database.begin() as c:
-            return claims.finish(c, Ending(**values), now=self.database.now(c))
+            return ends.finish(c, Ending(**values), now=self.database.now(c))
 
     def run(self, run_id: str = RUN) -> Any:
         with self.database.read() as c:
@@ -392,7 +392,7 @@ def test_an_expired_message_ends_what_has_not_begun(
 ) -> None:
     store.add_run(state=before)
     with store.database.begin() as c:
-        claims.close_unstarted(
+        ends.close_unstarted(
             c, RUN, state=RunState.EXPIRED, reason="expired", now=store.clock.moment
         )
     assert (store.run().state, store.run().missed) == (after, missed)

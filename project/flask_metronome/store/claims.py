@@ -8,11 +8,11 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from flask_metronome.core.claim import (
@@ -24,10 +24,8 @@ from flask_metronome.core.claim import (
     Verdict,
     judge,
 )
-from flask_metronome.core.ending import Ending, LostCause, run_state_after
+from flask_metronome.core.ending import LostCause
 from flask_metronome.core.run import (
-    FINAL,
-    UNSTARTED,
     AttemptState,
     MissedReason,
     RunState,
@@ -77,63 +75,6 @@ def claim(
     return _carry_out(connection, run, delivery, judgement, now)
 
 
-def finish(connection: Connection, ending: Ending, *, now: datetime) -> bool:
-    """End an attempt and move its run on; whether the ending counts.
-
-    It counts when the run is still held by this fence. Repeating it changes
-    nothing.
-    """
-    if ending.retry_after_seconds is not None:
-        delay = timedelta(seconds=ending.retry_after_seconds)
-        ending = replace(ending, retry_at=now + delay, retry_after_seconds=None)
-    fence = ending.fence
-    if fence is None:
-        fence = _fence_of_worker(connection, ending)
-        if fence is None:
-            return False
-    runtime = ending.runtime_seconds
-    if runtime is None:
-        runtime = _elapsed(connection, ending.run_id, fence, now)
-    counts = _move_run(connection, ending, fence, runtime, now)
-    _end_attempt(connection, ending, fence, runtime, now)
-    return counts
-
-
-def close_unstarted(
-    connection: Connection,
-    run_id: str,
-    *,
-    state: RunState,
-    reason: str | None,
-    error: str | None = None,
-    now: datetime,
-) -> bool:
-    """End a run that no worker has begun, or begun again; whether it was one.
-
-    A run that waits for its retry cannot expire any more: it failed.
-    """
-    closed = {
-        "reason": reason,
-        "error": error,
-        "finished_at": now,
-        "updated_at": now,
-        "live_key": None,
-    }
-    missed = state is RunState.EXPIRED
-    begun = RunState.FAILED if missed else state
-    changed = connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.state.in_(UNSTARTED))
-        .values(state=state, **({"missed": True} if missed else {}), **closed)
-    )
-    again = connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.state == RunState.RETRYING)
-        .values(state=begun, **closed)
-    )
-    return bool(changed.rowcount or again.rowcount)
-
-
 def receive(connection: Connection, run_ids: Sequence[str], *, now: datetime) -> None:
     """Note that a worker has the messages of these runs."""
     chosen = runs.c.id.in_(run_ids)
@@ -155,9 +96,6 @@ def is_holder(connection: Connection, run_id: str, fence: int) -> bool:
         runs.c.id == run_id, runs.c.fence == fence, runs.c.state == RunState.STARTED
     )
     return connection.execute(held).first() is not None
-
-
-# -- claiming -------------------------------------------------------------------
 
 
 def _locked(connection: Connection, run_id: str) -> Row[Any] | None:
@@ -253,7 +191,7 @@ def _settle_previous(
         .values(
             state=state,
             ended_at=now,
-            runtime_seconds=_seconds(previous.started_at, now),
+            runtime_seconds=(now - previous.started_at).total_seconds(),
             lost_cause=None if retried else LostCause.SUPERSEDED,
         )
     )
@@ -390,134 +328,3 @@ def _change(
         )
         .values(updated_at=now, **values)
     )
-
-
-# -- ending ---------------------------------------------------------------------
-
-
-def _fence_of_worker(connection: Connection, ending: Ending) -> int | None:
-    """The fence of the attempt that this worker has running, if there is one."""
-    connection.execute(
-        select(runs.c.id).where(runs.c.id == ending.run_id).with_for_update()
-    )
-    return connection.execute(
-        select(attempts.c.fence)
-        .where(
-            attempts.c.task_id == ending.run_id,
-            attempts.c.retries == ending.retries,
-            attempts.c.worker_id == ending.worker_id,
-            attempts.c.state == AttemptState.RUNNING,
-        )
-        .order_by(attempts.c.fence.desc())
-        .limit(1)
-    ).scalar()
-
-
-def _elapsed(
-    connection: Connection, run_id: str, fence: int, now: datetime
-) -> float | None:
-    started = connection.execute(
-        select(attempts.c.started_at).where(
-            attempts.c.task_id == run_id, attempts.c.fence == fence
-        )
-    ).scalar()
-    return _seconds(started, now)
-
-
-def _move_run(
-    connection: Connection,
-    ending: Ending,
-    fence: int,
-    runtime: float | None,
-    now: datetime,
-) -> bool:
-    on_lost = "fail"
-    if ending.state is AttemptState.LOST:
-        on_lost = _on_lost(connection, ending.run_id)
-    state = run_state_after(ending, on_lost)
-    changed = connection.execute(
-        update(runs)
-        .where(
-            runs.c.id == ending.run_id,
-            runs.c.fence == fence,
-            runs.c.state == RunState.STARTED,
-        )
-        .values(updated_at=now, **_run_values(ending, state, runtime, now))
-    )
-    return bool(changed.rowcount)
-
-
-def _run_values(
-    ending: Ending, state: RunState, runtime: float | None, now: datetime
-) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "state": state,
-        "reason": ending.reason or ending.lost_cause,
-        "error": ending.error,
-        "error_type": _short(ending.error_type),
-    }
-    if ending.state is AttemptState.RETRIED:
-        values |= {"retries": runs.c.retries + 1, "retry_at": ending.retry_at}
-    if state in FINAL:
-        values |= {
-            "finished_at": now,
-            "runtime_seconds": runtime,
-            "live_key": None,
-            "retry_at": None,
-        }
-    if state is RunState.PLANNED:
-        # the message is gone: back into the outbox
-        values |= {
-            "live_key": None,
-            "publish_after": now,
-            "publish_owner": None,
-            "publish_until": None,
-        }
-    return values
-
-
-def _on_lost(connection: Connection, run_id: str) -> str:
-    row = select(runs.c.on_lost).where(runs.c.id == run_id).with_for_update()
-    return str(connection.execute(row).scalar() or "fail")
-
-
-def _end_attempt(
-    connection: Connection,
-    ending: Ending,
-    fence: int,
-    runtime: float | None,
-    now: datetime,
-) -> None:
-    """Write the attempt's end; one that only was inferred gets its details."""
-    state = attempts.c.state
-    undetailed = and_(state == ending.state, attempts.c.error_type.is_(None))
-    values: dict[str, Any] = {
-        "error_type": _short(ending.error_type),
-        "error": ending.error,
-        "fingerprint": ending.fingerprint,
-        "traceback": ending.traceback,
-        "retry_reason": _short(ending.retry_reason),
-        "retry_at": ending.retry_at,
-    }
-    mine = and_(attempts.c.task_id == ending.run_id, attempts.c.fence == fence)
-    changed = connection.execute(
-        update(attempts)
-        .where(mine, state == AttemptState.RUNNING)
-        .values(
-            state=ending.state,
-            ended_at=now,
-            runtime_seconds=runtime,
-            lost_cause=ending.lost_cause,
-            **values,
-        )
-    )
-    if changed.rowcount == 0 and ending.state is AttemptState.RETRIED:
-        connection.execute(update(attempts).where(mine, undetailed).values(**values))
-
-
-def _seconds(started: datetime | None, now: datetime) -> float | None:
-    return (now - started).total_seconds() if started is not None else None
-
-
-def _short(text: str | None, limit: int = 255) -> str | None:
-    return text[:limit] if text else text

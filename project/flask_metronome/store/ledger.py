@@ -22,7 +22,7 @@ from flask_metronome.database import Database, is_disconnect
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.settings import Settings
 from flask_metronome.spool import Outcome, Record, Spool
-from flask_metronome.store import claims, results
+from flask_metronome.store import claims, ends, results
 from flask_metronome.store.claims import Claim, KeyTaken
 from flask_metronome.store.results import Result
 from flask_metronome.store.writer import Writer
@@ -161,7 +161,7 @@ class Ledger:
     def _close_once(self, closing: Closing, *, age_seconds: float = 0.0) -> None:
         with self._database.begin() as connection:
             now = self._database.now(connection) - timedelta(seconds=age_seconds)
-            claims.close_unstarted(connection, **asdict(closing), now=now)
+            ends.close_unstarted(connection, **asdict(closing), now=now)
 
     def receive(self, run_id: str) -> None:
         """Note that this worker has that run's message; never raises or waits."""
@@ -211,7 +211,7 @@ class Ledger:
             now = self._database.now(connection) - timedelta(seconds=age_seconds)
             counts = holder is None or claims.is_holder(connection, *holder)
             if ending is not None:
-                counts = claims.finish(connection, ending, now=now)
+                counts = ends.finish(connection, ending, now=now)
             if result is not None and counts:
                 results.store(connection, result, now=now)
         return counts
@@ -220,9 +220,9 @@ class Ledger:
         if not self.spool.append(record):
             logger.error("The spool is full: a task's end was dropped")
 
-    def _replay_one(self, record: Record) -> Outcome:
+    def _replay_one(self, record: Record, age_seconds: float) -> Outcome:
         try:
-            self._write_record(record)
+            self._write_record(record, age_seconds)
         except Exception as error:
             if is_disconnect(error):
                 return "later"
@@ -231,8 +231,7 @@ class Ledger:
             return "drop"
         return "done"
 
-    def _write_record(self, record: Mapping[str, Any]) -> None:
-        age_seconds = max(0.0, time.time() - float(record["at"]))
+    def _write_record(self, record: Record, age_seconds: float) -> None:
         closing = record.get("closing")
         if closing is not None:
             values = {**closing, "state": RunState(closing["state"])}
@@ -264,8 +263,7 @@ def _record(
     result: Result | None = None,
     closing: Closing | None = None,
 ) -> Record:
-    # the host's clock only measures how old the record is when it is replayed
-    record: Record = {"at": time.time()}
+    record: Record = {}
     if closing is not None:
         record["closing"] = asdict(closing)
     if ending is not None:
