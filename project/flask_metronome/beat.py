@@ -1,0 +1,221 @@
+"""The scheduler behind ``celery beat -S metronome``.
+
+From Celery's scheduler it inherits what Celery's beat service calls, and
+nothing of how it keeps time: no schedule is held in memory, a tick is one
+transaction on what is due. Publishing happens in a thread of its own, so that
+no broker can hold up planning, the heartbeat or the stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import uuid
+from datetime import datetime
+from typing import Any
+
+from celery.beat import Scheduler as CeleryScheduler
+from metronome_broker import BrokerError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from flask_metronome import schema
+from flask_metronome.database import Database, is_disconnect
+from flask_metronome.errors import DatabaseUnreachable, MetronomeError
+from flask_metronome.operations import sync_declared
+from flask_metronome.publishing import PublisherThread
+from flask_metronome.settings import Settings
+from flask_metronome.state import State, state_of
+from flask_metronome.store import beats
+from flask_metronome.store.ticks import TickReport, tick
+from flask_metronome.version import __version__
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two heartbeats of a beat.
+HEARTBEAT_SECONDS = 5.0
+#: Longest pause between two tries while the database is away, seconds.
+LONGEST_DATABASE_BACKOFF_SECONDS = 5.0
+#: A due time this close is waited for exactly.
+_SHORTEST_SLEEP_SECONDS = 0.001
+
+
+class Ticker:
+    """Ticks one database: what a beat does, without Celery and without a broker.
+
+    :param beat_id: this beat's identity, also the owner of what it publishes.
+    """
+
+    def __init__(self, database: Database, settings: Settings, beat_id: str) -> None:
+        self._database = database
+        self._settings = settings
+        self._beat_id = beat_id
+
+    def tick(self) -> tuple[TickReport, datetime]:
+        """Decide what is due; the report and the deciding clock's instant.
+
+        A batch that the database refuses is planned one by one, so that a
+        single bad row is found and set aside.
+        """
+        try:
+            return self._tick(self._settings.beat_batch)
+        except DBAPIError as error:
+            if is_disconnect(error):
+                raise
+            logger.warning("A batch was refused, planning one by one: %s", error)
+        return self._tick(1)
+
+    def _tick(self, batch: int) -> tuple[TickReport, datetime]:
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            report = tick(
+                connection,
+                now=now,
+                batch=batch,
+                owner=self._beat_id,
+                lease_seconds=self._settings.publish_lease_seconds,
+            )
+        return report, now
+
+
+class Scheduler(CeleryScheduler):
+    """Celery's beat service drives it: ``tick`` answers how long to sleep."""
+
+    def __init__(self, app: Any, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
+        self.beat_id = str(uuid.uuid4())
+        self._state: State = state_of(app)
+        self._database = self._state.database
+        self._ticker = Ticker(self._database, self._state.settings, self.beat_id)
+        self._publishing: PublisherThread | None = None
+        self._ticks = 0
+        self._planned = 0
+        self._failures = 0
+        self._ticking = False
+        self._last_heartbeat = float("-inf")
+        super().__init__(app, *args, lazy=lazy, **kwargs)
+
+    # -- what Celery's service calls ------------------------------------------
+
+    def setup_schedule(self) -> None:
+        """Check what this beat stands on, bring in the code's schedules, register.
+
+        :raises SystemExit: with one sentence, when database or broker is away
+            or not as expected: Celery's command shows it and ends with 1.
+        """
+        try:
+            self._begin()
+        except (MetronomeError, BrokerError) as error:
+            raise SystemExit(f"beat cannot start: {error}") from error
+
+    def _begin(self) -> None:
+        schema.check(self._database)
+        self._state.celery.resolve_broker()
+        sync_declared(self._state)
+        self._state.topology.apply(self._state.broker_url())
+        with self._database.begin() as connection:
+            beats.register(
+                connection,
+                beat_id=self.beat_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                now=self._database.now(connection),
+            )
+        self._publishing = PublisherThread(self._state, self.beat_id)
+        self._publishing.start()
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """One turn; seconds until the next. A missing database is waited for."""
+        self._ticking = True
+        try:
+            report, now = self._ticker.tick()
+            self._heartbeat(now)
+        except (DatabaseUnreachable, SQLAlchemyError) as error:
+            return self._back_off(error)
+        finally:
+            self._ticking = False
+        if self._failures:
+            logger.warning("The database is back after %d tries.", self._failures)
+            self._failures = 0
+        self._ticks += 1
+        self._planned += report.planned
+        if self._publishing is not None:
+            self._publishing.hand_over(report.outbox)
+        return self._sleep(report, now)
+
+    def _sleep(self, report: TickReport, now: datetime) -> float:
+        longest = self._state.settings.beat_max_sleep_seconds
+        if report.full:
+            return 0.0
+        if report.next_due_at is None:
+            return longest
+        left = (report.next_due_at - now).total_seconds()
+        return min(longest, max(left, _SHORTEST_SLEEP_SECONDS))
+
+    def _back_off(self, error: Exception) -> float:
+        self._failures += 1
+        pause = min(0.25 * 2**self._failures, LONGEST_DATABASE_BACKOFF_SECONDS)
+        if self._failures in (1, 10) or self._failures % 60 == 0:
+            logger.error("No tick (try %d): %s", self._failures, _one_line(error))
+        return float(pause)
+
+    def _heartbeat(self, now: datetime) -> None:
+        if time.monotonic() - self._last_heartbeat < HEARTBEAT_SECONDS:
+            return
+        publishing = self._publishing
+        with self._database.begin() as connection:
+            beats.heartbeat(
+                connection,
+                self.beat_id,
+                now=now,
+                ticks=self._ticks,
+                planned=self._planned,
+                published=publishing.published if publishing else 0,
+                broker_error=publishing.error if publishing else None,
+            )
+        self._last_heartbeat = time.monotonic()
+
+    def close(self) -> None:
+        """Stop publishing within seconds; what is unpublished stays in SQL.
+
+        Celery's signal handler calls this in the middle of whatever runs, and
+        its service calls it again at the end: a tick that was interrupted
+        still holds its transaction the first time.
+        """
+        if self._publishing is not None:
+            self._publishing.stop()
+        if self._ticking:
+            return
+        try:
+            with self._database.begin() as connection:
+                now = self._database.now(connection)
+                beats.stopped(connection, self.beat_id, now=now)
+        except (MetronomeError, SQLAlchemyError) as error:
+            logger.warning("Could not say good-bye: %s", _one_line(error))
+        self._database.dispose()
+
+    def sync(self) -> None:
+        """Nothing to write back: each tick is committed."""
+
+    def should_sync(self) -> bool:
+        """Never: see :meth:`sync`."""
+        return False
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """Empty: schedules live in the database, not in this process."""
+        return {}
+
+    @schedule.setter
+    def schedule(self, _: Any) -> None:
+        return
+
+    @property
+    def info(self) -> str:
+        """A line for beat's banner."""
+        return f"    . db -> {self._database.public_url}"
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [repr(error)])[0]

@@ -1,0 +1,264 @@
+"""A schedule: what to run, on which cadence, in which lane, under which policies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from flask_metronome.core.cadence import Cadence, cadence_from_dict
+from flask_metronome.core.timing import Timing
+from flask_metronome.errors import ScheduleInvalid
+
+CATCHUPS = ("latest", "earliest", "all", "none")
+OVERLAPS = ("skip", "allow", "queue_one", "queue_all", "cancel_previous")
+ON_LOST = ("fail", "rerun")
+OWNERS = ("code", "api", "beat_schedule", "import")
+STATES = ("active", "paused", "finished", "retired", "broken")
+#: Message options that a schedule may set.
+OPTIONS = ("priority", "headers", "expires", "soft_time_limit", "time_limit")
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,189}")
+_LANE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Definition:
+    """What a person says about a schedule; everything else follows from it.
+
+    Durations are seconds. A limit that is ``None`` is derived from the
+    interval between two due times (see :class:`Limits`).
+
+    :raises ScheduleInvalid: naming the field, what was expected and what came.
+    """
+
+    key: str
+    task: str
+    cadence: Cadence
+    lane: str = "default"
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    description: str | None = None
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    max_runs: int | None = None
+    jitter_seconds: float = 0.0
+    catchup: str = "latest"
+    catchup_limit: int = 100
+    catchup_window_seconds: float = 86_400.0
+    grace_seconds: float | None = None
+    start_deadline_seconds: float | None = None
+    late_after_seconds: float | None = None
+    max_runtime_seconds: float | None = None
+    overlap: str = "skip"
+    concurrency_key: str | None = None
+    on_lost: str = "fail"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _match("key", self.key, _KEY, "letters, digits and . _ : -, at most 190")
+        _match("lane", self.lane, _LANE, "a lane name (a-z, 0-9, _ and -)")
+        if not isinstance(self.task, str) or not 0 < len(self.task) <= 200:
+            raise ScheduleInvalid("task", "a task name", self.task)
+        _one_of("catchup", self.catchup, CATCHUPS)
+        _one_of("overlap", self.overlap, OVERLAPS)
+        _one_of("on_lost", self.on_lost, ON_LOST)
+        for name in ("max_runs", "catchup_limit"):
+            _positive(name, getattr(self, name), whole=True)
+        for name in _SECONDS:
+            _positive(name, getattr(self, name))
+        if not _is_number(self.jitter_seconds) or self.jitter_seconds < 0:
+            raise ScheduleInvalid(
+                "jitter_seconds", "a number of 0 or more", self.jitter_seconds
+            )
+        for name in ("start_at", "end_at"):
+            _aware(name, getattr(self, name))
+        if self.start_at and self.end_at and self.end_at < self.start_at:
+            raise ScheduleInvalid("end_at", "an instant after start_at", self.end_at)
+        for name in self.options:
+            if name not in OPTIONS:
+                raise ScheduleInvalid("options", "any of " + ", ".join(OPTIONS), name)
+
+    @property
+    def timing(self) -> Timing:
+        """The cadence inside its window."""
+        return Timing(
+            cadence=self.cadence,
+            start_at=self.start_at,
+            end_at=self.end_at,
+            jitter_seconds=self.jitter_seconds,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The definition as JSON values; :meth:`from_dict` reads it back."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["cadence"] = self.cadence.to_dict()
+        values["args"] = list(self.args)
+        values["kwargs"] = dict(self.kwargs)
+        values["options"] = dict(self.options)
+        for name in ("start_at", "end_at"):
+            moment = values[name]
+            values[name] = moment.astimezone(UTC).isoformat() if moment else None
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Definition:
+        """Read a definition from JSON values.
+
+        :raises ScheduleInvalid: on an unknown, missing or wrong field.
+        :raises CadenceInvalid: when the cadence cannot be understood.
+        """
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ScheduleInvalid(name, "a field of a schedule", values[name])
+        for name in ("key", "task", "cadence"):
+            if values.get(name) in (None, ""):
+                raise ScheduleInvalid(name, "a value", values.get(name))
+        given = {k: v for k, v in values.items() if v is not None or k not in _DEFAULTED}
+        if not isinstance(given["cadence"], Mapping):
+            raise ScheduleInvalid("cadence", "an object with a kind", given["cadence"])
+        given["cadence"] = cadence_from_dict(given["cadence"])
+        if "args" in given:
+            given["args"] = _list("args", given["args"])
+        for name in ("kwargs", "options"):
+            if name in given and not isinstance(given[name], Mapping):
+                raise ScheduleInvalid(name, "an object", given[name])
+        for name in ("start_at", "end_at"):
+            if given.get(name) is not None:
+                given[name] = _instant(name, given[name])
+        return cls(**given)
+
+
+_SECONDS = (
+    "catchup_window_seconds",
+    "grace_seconds",
+    "start_deadline_seconds",
+    "late_after_seconds",
+    "max_runtime_seconds",
+)
+_DEFAULTED = {
+    "lane",
+    "args",
+    "kwargs",
+    "jitter_seconds",
+    "catchup",
+    "catchup_limit",
+    "catchup_window_seconds",
+    "overlap",
+    "on_lost",
+    "options",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """A definition in the database, with how far it has come."""
+
+    id: str
+    definition: Definition
+    state: str = "active"
+    owner: str = "api"
+    revision: int = 1
+    next_due_at: datetime | None = None
+    last_due_at: datetime | None = None
+    runs_made: int = 0
+    paused_at: datetime | None = None
+    paused_by: str | None = None
+    paused_reason: str | None = None
+    error: str | None = None
+    error_at: datetime | None = None
+    declared: Mapping[str, Any] | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """The schedule's readable identity."""
+        return self.definition.key
+
+    @property
+    def concurrency_key(self) -> str:
+        """What its runs exclude each other by; by default the schedule itself."""
+        return self.definition.concurrency_key or self.id
+
+    def with_definition(self, definition: Definition) -> Schedule:
+        """The same schedule, said differently."""
+        return replace(self, definition=definition, revision=self.revision + 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """When a due time counts as missed and a start as late, in seconds."""
+
+    grace_seconds: float
+    late_after_seconds: float
+
+    @classmethod
+    def of(cls, definition: Definition, interval_seconds: float | None) -> Limits:
+        """The limits at a due time: as set, else by the interval after it.
+
+        :param interval_seconds: to the following due time; ``None``: none follows.
+        """
+        interval = _A_YEAR if interval_seconds is None else interval_seconds
+        grace, late = definition.grace_seconds, definition.late_after_seconds
+        return cls(
+            grace_seconds=_clamp(interval / 2, 30, 1800) if grace is None else grace,
+            late_after_seconds=_clamp(interval / 10, 15, 600) if late is None else late,
+        )
+
+
+_A_YEAR = 365 * 86_400.0
+
+
+def _clamp(value: float, low: float, high: float) -> float:
+    return max(low, min(high, value))
+
+
+def _match(name: str, value: Any, pattern: re.Pattern[str], expected: str) -> None:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ScheduleInvalid(name, expected, value)
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ScheduleInvalid(name, "one of " + ", ".join(allowed), value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _positive(name: str, value: Any, *, whole: bool = False) -> None:
+    if value is None:
+        return
+    kind = "a whole number" if whole else "a number"
+    wrong = not _is_number(value) or not 0 < value < 1e11
+    if wrong or (whole and value != int(value)):
+        raise ScheduleInvalid(name, f"{kind} above 0", value)
+
+
+def _aware(name: str, value: Any) -> None:
+    if value is not None and (
+        not isinstance(value, datetime) or value.tzinfo is None
+    ):
+        raise ScheduleInvalid(name, "an instant with a time zone", value)
+
+
+def _instant(name: str, value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ScheduleInvalid(
+            name, "an instant such as 2027-01-31T08:00:00Z", value
+        ) from None
+
+
+def _list(name: str, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ScheduleInvalid(name, "a list", value)
+    return tuple(value)

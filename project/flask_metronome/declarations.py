@@ -1,0 +1,128 @@
+"""What the code of an app declares: tasks with lanes, and schedules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask_metronome.celery_cadence import cadence_from_celery
+from flask_metronome.core.cadence import Cadence
+from flask_metronome.core.schedule import Definition
+from flask_metronome.errors import ScheduleInvalid
+from flask_metronome.state import State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeclaredTask:
+    """A function that becomes a task of every app it is declared for."""
+
+    function: Callable[..., Any]
+    name: str
+    lane: str | None
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeclaredSchedule:
+    """A schedule in code; its lane is the task's unless it names one.
+
+    ``cadence`` is one of ours or one of Celery's schedule objects.
+    """
+
+    key: str
+    task: str
+    cadence: Any
+    lane: str | None = None
+    policies: Mapping[str, Any] = field(default_factory=dict)
+
+
+def definition_of(declared: DeclaredSchedule, state: State) -> Definition:
+    """The definition that a declaration stands for in one app.
+
+    :raises ScheduleInvalid: naming the field and what was expected.
+    """
+    lane = declared.lane or _lane_of_task(declared.task, state)
+    policies = {"catchup": state.settings.catchup} | dict(declared.policies)
+    for name in ("args",):
+        if name in policies:
+            policies[name] = tuple(policies[name])
+    try:
+        return Definition(
+            key=declared.key,
+            task=declared.task,
+            lane=lane,
+            cadence=cadence(declared.cadence, state),
+            catchup_limit=policies.pop("catchup_limit", state.settings.catchup_limit),
+            grace_seconds=policies.pop("grace_seconds", state.settings.grace_seconds),
+            **policies,
+        )
+    except TypeError as error:
+        name = re.search(r"argument '(\w+)'", str(error))
+        field_name = name.group(1) if name else "schedule"
+        raise ScheduleInvalid(
+            field_name, "a field of a schedule", policies.get(field_name)
+        ) from error
+
+
+def cadence(given: Any, state: State) -> Cadence:
+    """A cadence of ours, or Celery's schedule object read as one."""
+    if isinstance(given, Cadence):
+        return given
+    return cadence_from_celery(given, tz=state.settings.timezone)
+
+
+def from_beat_schedule(state: State) -> dict[str, Definition]:
+    """The schedules in Celery's own ``beat_schedule``, by key.
+
+    As in Celery beat, their runs may overlap.
+    """
+    found = {}
+    for name, given in (state.celery.conf.beat_schedule or {}).items():
+        key = slug(str(name))
+        found[key] = definition_of(_from_celery(key, given, state), state)
+    return found
+
+
+def _from_celery(key: str, given: Mapping[str, Any], state: State) -> DeclaredSchedule:
+    for name in ("task", "schedule"):
+        if name not in given:
+            raise ScheduleInvalid(f"beat_schedule[{key!r}].{name}", "a value", None)
+    options = dict(given.get("options") or {})
+    expires = options.pop("expires", None)
+    queue = options.pop("queue", None)
+    policies: dict[str, Any] = {
+        "overlap": "allow",
+        "args": tuple(given.get("args") or ()),
+        "kwargs": dict(given.get("kwargs") or {}),
+        "options": {k: v for k, v in options.items() if k in _CARRIED},
+    }
+    if isinstance(expires, (int, float)) and not isinstance(expires, bool):
+        policies["start_deadline_seconds"] = expires
+    return DeclaredSchedule(
+        key=key,
+        task=given["task"],
+        cadence=given["schedule"],
+        lane=_lane_of_queue(queue, state),
+        policies=policies,
+    )
+
+
+_CARRIED = ("priority", "headers", "soft_time_limit", "time_limit")
+
+
+def _lane_of_queue(queue: Any, state: State) -> str | None:
+    name = str(queue).removeprefix("metronome.") if queue else None
+    return name if name in state.lanes else None
+
+
+def _lane_of_task(name: str, state: State) -> str:
+    task = state.celery.tasks.get(name)
+    return getattr(task, "lane", None) or state.settings.default_lane
+
+
+def slug(name: str) -> str:
+    """A readable key from any name."""
+    key = re.sub(r"[^A-Za-z0-9._:-]+", "-", name).strip("-._:")
+    return key[:190] or "schedule"

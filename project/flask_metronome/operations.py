@@ -1,0 +1,199 @@
+"""What people do to schedules and runs, each in a transaction of its own.
+
+The facade behind the API, the command line and ``metronome.schedules``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from flask_metronome.core.schedule import Definition, Schedule
+from flask_metronome.errors import UnknownLane, UnknownTask
+from flask_metronome.state import State
+from flask_metronome.store import requests, schedules
+from flask_metronome.store.schedules import SyncReport
+
+#: Who did it, when nobody said.
+NOBODY = "unknown"
+
+
+class Operations:
+    """Everything that changes schedules and runs, for one app."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._database = state.database
+
+    def check(self, definition: Definition) -> None:
+        """Whether the app knows the task and the lane that it names.
+
+        :raises UnknownTask: the Celery app has no such task.
+        :raises UnknownLane: the topology has no such lane.
+        """
+        celery = self._state.celery
+        celery.loader.import_default_modules()
+        celery.finalize()
+        if definition.task not in celery.tasks:
+            raise UnknownTask("task", _known_tasks(celery), definition.task)
+        if definition.lane not in self._state.lanes:
+            raise UnknownLane(
+                "lane", "one of " + ", ".join(self._state.lanes), definition.lane
+            )
+
+    def get(self, key: str) -> Schedule:
+        """The schedule of that key; :raises NotFound: when there is none."""
+        with self._database.read() as connection:
+            return schedules.get(connection, key)
+
+    def add(
+        self, definition: Definition, *, who: str = NOBODY, owner: str = "api"
+    ) -> Schedule:
+        """Add a schedule; see :func:`flask_metronome.store.schedules.add`."""
+        self.check(definition)
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            return schedules.add(
+                connection, definition, owner=owner, who=who, now=now
+            )
+
+    def replace(
+        self,
+        key: str,
+        definition: Definition,
+        *,
+        who: str = NOBODY,
+        expected_revision: int | None = None,
+    ) -> Schedule:
+        """Say a schedule differently; its past stays as it was."""
+        self.check(definition)
+        with self._database.begin() as connection:
+            return schedules.replace_definition(
+                connection,
+                key,
+                definition,
+                who=who,
+                now=self._database.now(connection),
+                expected_revision=expected_revision,
+            )
+
+    def pause(
+        self, key: str, *, reason: str | None = None, who: str = NOBODY
+    ) -> Schedule:
+        """Stop planning a schedule until it is resumed."""
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            return schedules.pause(connection, key, reason=reason, who=who, now=now)
+
+    def resume(self, key: str, *, who: str = NOBODY) -> Schedule:
+        """Plan a paused schedule again, from its next due time on."""
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            return schedules.resume(connection, key, who=who, now=now)
+
+    def remove(
+        self, key: str, *, who: str = NOBODY, expected_revision: int | None = None
+    ) -> bool:
+        """Delete a schedule, or retire it when it has history; whether deleted."""
+        with self._database.begin() as connection:
+            return schedules.remove(
+                connection,
+                key,
+                who=who,
+                now=self._database.now(connection),
+                expected_revision=expected_revision,
+            )
+
+    def trigger(
+        self,
+        key: str,
+        *,
+        idempotency_key: str | None = None,
+        args: list[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        who: str = NOBODY,
+    ) -> str:
+        """Run a schedule's task now; the run's id."""
+        with self._database.begin() as connection:
+            return requests.trigger(
+                connection,
+                key,
+                idempotency_key=idempotency_key,
+                args=args,
+                kwargs=kwargs,
+                who=who,
+                now=self._database.now(connection),
+            )
+
+    def rerun(
+        self, run: str, *, idempotency_key: str | None = None, who: str = NOBODY
+    ) -> str:
+        """Run again what an ended run did; the new run's id."""
+        with self._database.begin() as connection:
+            return requests.rerun(
+                connection,
+                run,
+                idempotency_key=idempotency_key,
+                who=who,
+                now=self._database.now(connection),
+            )
+
+    def backfill(
+        self,
+        key: str,
+        *,
+        after: datetime,
+        until: datetime,
+        name: str | None = None,
+        rate_per_second: float = 1.0,
+        who: str = NOBODY,
+    ) -> int:
+        """Make runs for the due times of a past range; how many are new."""
+        with self._database.begin() as connection:
+            return requests.backfill(
+                connection,
+                key,
+                after=after,
+                until=until,
+                name=name,
+                who=who,
+                now=self._database.now(connection),
+                rate_per_second=rate_per_second,
+            )
+
+    def cancel(self, run: str, *, who: str = NOBODY) -> bool:
+        """Cancel an open run; whether it was open."""
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            return requests.cancel(connection, run, who=who, now=now)
+
+    def sync(
+        self, definitions: Mapping[str, Definition], *, owner: str = "code"
+    ) -> SyncReport:
+        """Bring what the code declares into the database."""
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            return schedules.sync(connection, definitions, owner=owner, now=now)
+
+
+def sync_declared(state: State) -> list[SyncReport]:
+    """Bring what the app's code declares into its database.
+
+    :returns: one report per owner.
+    :raises InputInvalid: a declared schedule does not make sense.
+    """
+    operations = Operations(state)
+    declared: dict[str, dict[str, Definition]] = state.declared()
+    return [
+        operations.sync(definitions, owner=owner)
+        for owner, definitions in declared.items()
+    ]
+
+
+def _known_tasks(celery: Any) -> str:
+    names = sorted(name for name in celery.tasks if not name.startswith("celery."))
+    if not names:
+        return "a task of this app, which has none"
+    shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    return f"one of {shown}"

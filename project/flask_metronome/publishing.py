@@ -1,0 +1,182 @@
+"""The publisher: takes planned runs to the broker and records what came of it.
+
+A thread with a connection of its own. It holds no lock and no transaction
+while it talks to the broker; whatever is not surely delivered stays in the
+outbox, where this or another beat finds it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+
+from metronome_broker import (
+    BrokerError,
+    InvalidMessage,
+    OutboundMessage,
+    Publisher,
+    PublishReport,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from flask_metronome.errors import DatabaseUnreachable
+from flask_metronome.messages import message_of
+from flask_metronome.state import State
+from flask_metronome.store import outbox
+from flask_metronome.store.outbox import OutboxRow
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at the outbox for what others left.
+POLL_SECONDS = 1.0
+#: Longest pause between two tries of a broker that is away, seconds.
+LONGEST_BACKOFF_SECONDS = 3.0
+_STOP_SECONDS = 3.0
+
+
+class PublisherThread(threading.Thread):
+    """Publishes until it is stopped.
+
+    ``published`` counts confirmed runs, ``error`` is why publishing fails
+    right now, if it does.
+
+    :param owner: id of the beat that claims what is published here.
+    """
+
+    def __init__(self, state: State, owner: str) -> None:
+        super().__init__(name="metronome-publisher", daemon=True)
+        self._state = state
+        self._owner = owner
+        self._database = state.database
+        self._handed: queue.SimpleQueue[list[OutboxRow]] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._publisher = Publisher(
+            state.broker_url(),
+            window=state.settings.publish_window,
+            confirm_timeout=state.settings.confirm_timeout_seconds,
+        )
+        self._failures = 0
+        self.published = 0
+        self.error: str | None = None
+
+    def hand_over(self, rows: Sequence[OutboxRow]) -> None:
+        """Publish these now; they are claimed for this beat already."""
+        if rows:
+            self._handed.put(list(rows))
+
+    def stop(self) -> None:
+        """Stop within seconds, also in the middle of a publish."""
+        self._stopping.set()
+        self._handed.put([])
+        self._publisher.close()
+        if self.is_alive() and threading.current_thread() is not self:
+            self.join(_STOP_SECONDS)
+
+    def run(self) -> None:
+        """Publish what is handed over, and what lies in the outbox."""
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+            except (DatabaseUnreachable, SQLAlchemyError) as error:
+                # what is claimed comes back when the claim runs out
+                logger.warning("The outbox cannot be read or written: %s", error)
+                self._stopping.wait(POLL_SECONDS)
+            except Exception:
+                logger.exception("The publisher stumbled and goes on.")
+                self._stopping.wait(POLL_SECONDS)
+
+    def _turn(self) -> None:
+        rows = self._waited_for() or self._claimed()
+        while rows and not self._stopping.is_set():
+            went_well = self._publish(rows)
+            if not went_well:
+                self._pause()
+                return
+            rows = self._claimed()
+
+    def _waited_for(self) -> list[OutboxRow]:
+        """What the ticks handed over, waiting at most a poll for the first."""
+        rows: list[OutboxRow] = []
+        try:
+            rows += self._handed.get(timeout=POLL_SECONDS)
+            while True:
+                rows += self._handed.get_nowait()
+        except queue.Empty:
+            return rows
+
+    def _claimed(self) -> list[OutboxRow]:
+        settings = self._state.settings
+        with self._database.begin() as connection:
+            return outbox.claim(
+                connection,
+                now=self._database.now(connection),
+                owner=self._owner,
+                lease_seconds=settings.publish_lease_seconds,
+                limit=settings.publish_window,
+            )
+
+    def _publish(self, rows: Sequence[OutboxRow]) -> bool:
+        messages, unspeakable = self._messages(rows)
+        started = time.monotonic()
+        report = self._publisher.publish(messages)
+        if report.returned:
+            self._declare_again()
+        self._record(report, unspeakable)
+        self.published += len(report.confirmed)
+        self._note(report, time.monotonic() - started)
+        return report.error is None
+
+    def _messages(
+        self, rows: Sequence[OutboxRow]
+    ) -> tuple[list[OutboundMessage], dict[str, str]]:
+        """Messages to send, and reasons by run id where there can be none."""
+        messages, unspeakable = {}, {}
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+        for row in rows:
+            try:
+                messages[row.id] = message_of(row, self._state, now)
+            except (InvalidMessage, BrokerError, TypeError, ValueError) as error:
+                unspeakable[row.id] = str(error)
+        return list(messages.values()), unspeakable
+
+    def _record(self, report: PublishReport, unspeakable: dict[str, str]) -> None:
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            outbox.record_published(connection, report.confirmed, now=now)
+            outbox.release(connection, report.unknown, now=now, why=report.error)
+            refused = dict.fromkeys(report.nacked, "the broker refused it (nack)")
+            outbox.record_refused(connection, refused, now=now, unroutable=False)
+            returned = report.returned | unspeakable
+            outbox.record_refused(connection, returned, now=now, unroutable=True)
+
+    def _declare_again(self) -> None:
+        """Somebody took a lane's queue or binding away: put it back."""
+        try:
+            self._state.topology.apply(self._state.broker_url())
+        except BrokerError as error:
+            logger.error("The topology cannot be restored: %s", error)
+
+    def _note(self, report: PublishReport, seconds: float) -> None:
+        if report.error is None:
+            if self._failures:
+                logger.warning("Publishing works again.")
+            self._failures, self.error = 0, None
+            return
+        self._failures += 1
+        self.error = report.error
+        if self._failures in (1, 10) or self._failures % 60 == 0:
+            logger.error(
+                "Publishing fails (try %d, %.1f s): %s",
+                self._failures,
+                seconds,
+                report.error,
+            )
+
+    def _pause(self) -> None:
+        pause = min(0.1 * 2**self._failures, LONGEST_BACKOFF_SECONDS)
+        self._stopping.wait(pause)
+

@@ -1,0 +1,78 @@
+"""The schema's versions: Alembic migrations inside the package.
+
+They have a version table and a MetaData of their own, so a host app that uses
+Alembic itself is not disturbed (see :func:`models.is_metronome_table` for its
+``include_name`` hook).
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from flask_metronome.database import Database
+from flask_metronome.errors import SchemaBehind
+
+VERSION_TABLE = "metronome_alembic_version"
+
+
+def init_db(database: Database) -> str:
+    """Make the tables, or bring them up to date; the version that is there now."""
+    return migrate(database)
+
+
+def migrate(database: Database) -> str:
+    """Apply what is missing; safe to call from several processes at once."""
+    config = _config()
+    with database.begin() as connection:
+        _lock(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return current(connection) or ""
+
+
+def check(database: Database) -> str:
+    """The version, when it is the one this release needs.
+
+    :raises SchemaBehind: when tables are missing or of another version.
+    :raises DatabaseUnreachable: when the database does not answer.
+    """
+    expected = head()
+    with database.read() as connection:
+        found = current(connection)
+    if found != expected:
+        raise SchemaBehind(found, expected)
+    return expected
+
+
+def head() -> str:
+    """The version this release needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def current(connection: Connection) -> str | None:
+    """The version the database has, if any."""
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE}
+    )
+    return context.get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    folder = files("flask_metronome") / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    return config
+
+
+def _lock(connection: Connection) -> None:
+    """One migration at a time; SQLite's write lock is held already."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7203771)")
+        # creating tables on a busy server may take longer than a tick may
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")

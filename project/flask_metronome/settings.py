@@ -1,0 +1,223 @@
+"""What can be set, read once from ``app.config`` and the environment.
+
+Every name begins with ``METRONOME_``. ``app.config`` wins over the
+environment. An unknown name or a wrong value is an error that names it.
+
+=============================  ==============================================
+``DATABASE_URL``               SQLAlchemy URL (sync or async driver name);
+                               default: SQLite in ``DATA_DIR``
+``DATA_DIR``                   folder for the embedded parts and the spool;
+                               default: ``<instance path>/metronome``
+``BROKER_URL``                 AMQP URL; default: picked by ``BROKER``
+``BROKER``                     ``auto`` (Docker, installed RabbitMQ, embedded),
+                               ``docker``, ``node`` or ``embedded``
+``BROKER_API_URL``             RabbitMQ management API, for Flower's page
+``LANES``                      the lanes, beside those that tasks name
+                               (list, or words separated by commas)
+``DEFAULT_LANE``               lane of a task that names none (``default``)
+``DELIVERY_LIMIT``             redeliveries before a message is dead (20)
+``TIMEZONE``                   zone of a cron that names none (``UTC``)
+``URL_PREFIX``                 where pages and API live (``/metronome``)
+``API_TOKEN``                  bearer token for pages and API; unset: reading
+                               is open and writing only from this machine
+``PAGE_SECONDS``               how often the pages refresh themselves (5)
+``FLOWER_URL``                 proxy target and link target of Flower
+``FLOWER_USER``                Flower's user (``metronome``)
+``FLOWER_PASSWORD``            Flower's password; unset: made at start and
+                               printed
+``BEAT_BATCH``                 due schedules claimed in one transaction (200)
+``BEAT_MAX_SLEEP_SECONDS``     longest sleep of a beat, so also the longest
+                               wait for an edit (1.0)
+``CONFIRM_TIMEOUT_SECONDS``    wait for the broker's confirm (5.0)
+``PUBLISH_LEASE_SECONDS``      how long a beat owns a batch it publishes (30)
+``PUBLISH_WINDOW``             unconfirmed messages at once (200)
+``GRACE_SECONDS``              lateness that is still on time; default by
+                               interval, see the semantics
+``CATCHUP``                    default policy: ``latest``, ``earliest``,
+                               ``all`` or ``none``
+``CATCHUP_LIMIT``              runs that ``all`` makes at the most (100)
+``CATCHUP_WINDOW_SECONDS``     how far back ``all`` looks (86400)
+``LEASE_SECONDS``              how often beats and workers say they live (30
+                               for workers; beats every 5)
+``MONITOR_SECONDS``            pause between two sweeps (5.0)
+``DATABASE_TIMEOUT_SECONDS``   deadline of one statement (10.0)
+``CLAIM_WAIT_SECONDS``         how long a worker waits for the database
+                               before it hands a delivery back (30.0)
+``RESULT_DAYS``                days a result is kept (7)
+``HISTORY_DAYS``               days a run is kept (90)
+``REDACT``                     key patterns whose values are never stored
+                               (``password,secret,token,authorization,…``)
+=============================  ==============================================
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flask_metronome.errors import SettingInvalid
+
+PREFIX = "METRONOME_"
+#: Read by the test suite and the demo, not by the product.
+FOREIGN_PREFIXES = ("METRONOME_TEST_", "METRONOME_DEMO_", "METRONOME_PORT")
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "broker": ("auto", "docker", "node", "embedded"),
+    "catchup": ("latest", "earliest", "all", "none"),
+}
+_POSITIVE = "a number above 0"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """One Flask app's settings; see the table above for each."""
+
+    data_dir: Path
+    database_url: str
+    broker_url: str | None = None
+    broker: str = "auto"
+    broker_api_url: str | None = None
+    lanes: tuple[str, ...] = ()
+    default_lane: str = "default"
+    delivery_limit: int = 20
+    timezone: str = "UTC"
+    url_prefix: str = "/metronome"
+    api_token: str | None = None
+    page_seconds: float = 5.0
+    flower_url: str | None = None
+    flower_user: str = "metronome"
+    flower_password: str | None = None
+    beat_batch: int = 200
+    beat_max_sleep_seconds: float = 1.0
+    confirm_timeout_seconds: float = 5.0
+    publish_lease_seconds: float = 30.0
+    publish_window: int = 200
+    grace_seconds: float | None = None
+    catchup: str = "latest"
+    catchup_limit: int = 100
+    catchup_window_seconds: float = 86_400.0
+    lease_seconds: float = 30.0
+    monitor_seconds: float = 5.0
+    database_timeout_seconds: float = 10.0
+    claim_wait_seconds: float = 30.0
+    result_days: float = 7.0
+    history_days: float = 90.0
+    redact: tuple[str, ...] = (
+        "password",
+        "passwd",
+        "secret",
+        "token",
+        "authorization",
+        "api_key",
+        "apikey",
+        "credential",
+    )
+
+
+def read_settings(
+    config: Mapping[str, Any], *, instance_path: str, environ: Mapping[str, str]
+) -> Settings:
+    """Read and check every ``METRONOME_*`` value, once.
+
+    :param config: ``app.config``; it wins over ``environ``.
+    :param instance_path: the app's instance folder, for the defaults.
+    :raises SettingInvalid: naming the key, what was expected, what came.
+    """
+    known = {PREFIX + field.name.upper(): field.name for field in fields(Settings)}
+    given = _given(config, environ)
+    for key in given:
+        if key not in known and not key.startswith(FOREIGN_PREFIXES):
+            raise SettingInvalid(key, f"a known setting{_nearest(key, known)}", key)
+    hints = get_type_hints(Settings)
+    values = {
+        known[key]: _convert(key, value, hints[known[key]])
+        for key, value in given.items()
+        if key in known and value is not None and value != ""
+    }
+    data_dir = values.setdefault("data_dir", Path(instance_path) / "metronome")
+    values.setdefault("database_url", f"sqlite:///{data_dir / 'metronome.sqlite'}")
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def _given(config: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    merged: dict[str, Any] = {k: v for k, v in environ.items() if k.startswith(PREFIX)}
+    merged.update({k: v for k, v in config.items() if k.startswith(PREFIX)})
+    return merged
+
+
+def _nearest(key: str, known: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    text = str(hint)
+    if "tuple" in text:
+        return _words(key, value)
+    if hint is Path:
+        return Path(value)
+    if "int" in text:
+        return _number(key, value, int, "a whole number above 0")
+    if "float" in text:
+        return _number(key, value, float, _POSITIVE)
+    if not isinstance(value, str):
+        raise SettingInvalid(key, "text", value)
+    return value
+
+
+def _words(key: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    if isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    raise SettingInvalid(key, "a list of words", value)
+
+
+def _number(key: str, value: Any, kind: type, expected: str) -> Any:
+    if isinstance(value, bool):
+        raise SettingInvalid(key, expected, value)
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        raise SettingInvalid(key, expected, value) from None
+    if not 0 < number < 1e12 or (kind is int and float(value) != number):
+        raise SettingInvalid(key, expected, value)
+    return number
+
+
+def _check(settings: Settings) -> None:
+    for name, choices in _CHOICES.items():
+        value = getattr(settings, name)
+        if value not in choices:
+            raise SettingInvalid(
+                PREFIX + name.upper(), "one of " + ", ".join(choices), value
+            )
+    try:
+        ZoneInfo(settings.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingInvalid(
+            PREFIX + "TIMEZONE", "an IANA time zone", settings.timezone
+        ) from None
+    prefix = settings.url_prefix
+    if not prefix.startswith("/") or prefix.endswith("/"):
+        raise SettingInvalid(
+            PREFIX + "URL_PREFIX", "a path like /metronome", settings.url_prefix
+        )
+    if settings.broker_url and "://" not in settings.broker_url:
+        raise SettingInvalid(
+            PREFIX + "BROKER_URL", "an amqp:// URL", settings.broker_url
+        )
+
+
+def settings_from_app(app: Any) -> Settings:
+    """The settings of a Flask app, from its config and this process's environment."""
+    return read_settings(
+        app.config, instance_path=app.instance_path, environ=os.environ
+    )

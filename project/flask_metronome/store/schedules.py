@@ -1,0 +1,450 @@
+"""Writing schedules: added, changed, paused, resumed, retired, synced.
+
+Every change raises the revision, is noted in the audit, and leaves the
+schedule with a next due time in the future: no edit fires a past instant.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, select, update
+
+from flask_metronome.core.plan import first_due_at, miss_after
+from flask_metronome.core.run import AUTO, RunState, SkippedReason, run_id
+from flask_metronome.core.schedule import Definition, Schedule
+from flask_metronome.errors import AlreadyExists, Conflict, NotFound
+from flask_metronome.models import runs, schedules
+from flask_metronome.store import audit
+from flask_metronome.store.run_rows import base_row
+from flask_metronome.store.dialects import insert_ignore
+
+_FIELDS = tuple(f.name for f in fields(Definition))
+_PROGRESS = tuple(f.name for f in fields(Schedule) if f.name != "definition")
+
+
+def load(row: Row[Any] | Mapping[str, Any]) -> Schedule:
+    """A database row as a value.
+
+    :raises ScheduleInvalid: when somebody wrote nonsense into the row by hand.
+    :raises CadenceInvalid: the same of its cadence.
+    """
+    values: Mapping[str, Any] = row if isinstance(row, Mapping) else row._mapping
+    definition = Definition.from_dict({name: values[name] for name in _FIELDS})
+    return Schedule(
+        definition=definition, **{name: values[name] for name in _PROGRESS}
+    )
+
+
+def columns(definition: Definition) -> dict[str, Any]:
+    """A definition as column values."""
+    values = definition.to_dict()
+    values["start_at"], values["end_at"] = definition.start_at, definition.end_at
+    return values
+
+
+def get(connection: Connection, key: str, *, lock: bool = False) -> Schedule:
+    """The schedule of that key.
+
+    :raises NotFound: when there is none.
+    """
+    statement = select(schedules).where(schedules.c.key == key)
+    row = connection.execute(statement.with_for_update() if lock else statement).first()
+    if row is None:
+        raise NotFound("schedule", key)
+    return load(row)
+
+
+def add(
+    connection: Connection,
+    definition: Definition,
+    *,
+    owner: str,
+    who: str,
+    now: datetime,
+    declared: Mapping[str, Any] | None = None,
+) -> Schedule:
+    """Add a schedule; it is first due strictly after ``now``.
+
+    :raises AlreadyExists: when the key is taken.
+    """
+    if _has(connection, definition.key):
+        raise AlreadyExists(definition.key)
+    schedule = Schedule(
+        id=str(uuid.uuid4()),
+        definition=definition,
+        owner=owner,
+        declared=declared,
+        created_at=now,
+        updated_at=now,
+    )
+    schedule = _aimed(schedule, now)
+    row = columns(definition) | _progress(schedule)
+    if insert_ignore(connection, schedules, [row]) == 0:
+        raise AlreadyExists(definition.key)
+    audit.note(
+        connection,
+        now=now,
+        who=who,
+        action="schedule.add",
+        subject=definition.key,
+        detail=definition.to_dict(),
+    )
+    return schedule
+
+
+def replace_definition(
+    connection: Connection,
+    key: str,
+    definition: Definition,
+    *,
+    who: str,
+    now: datetime,
+    expected_revision: int | None = None,
+    declared: Mapping[str, Any] | None = None,
+    owner: str | None = None,
+) -> Schedule:
+    """Say a schedule differently; due times already decided stay decided.
+
+    :raises NotFound: when there is none of that key.
+    :raises Conflict: when its revision is not the expected one.
+    """
+    old = _locked(connection, key, expected_revision)
+    if definition.key != key and _has(connection, definition.key):
+        raise AlreadyExists(definition.key)
+    new = old.with_definition(definition)
+    revives = old.state in ("finished", "retired", "broken")
+    new = replace(
+        new,
+        state="active" if revives else old.state,
+        error=None,
+        error_at=None,
+        declared=old.declared if declared is None else declared,
+        owner=owner or old.owner,
+    )
+    new = _written(connection, _aimed(new, now), now)
+    _note_change(connection, "schedule.edit", old, new, who, now)
+    return new
+
+
+def pause(
+    connection: Connection, key: str, *, reason: str | None, who: str, now: datetime
+) -> Schedule:
+    """Stop planning until it is resumed; pausing twice changes nothing.
+
+    :raises NotFound: when there is none of that key.
+    :raises Conflict: when it is finished or retired.
+    """
+    old = get(connection, key, lock=True)
+    if old.state == "paused":
+        return old
+    if old.state not in ("active", "broken"):
+        raise Conflict(f"Schedule {key!r} is {old.state} and cannot be paused.")
+    new = replace(
+        old,
+        state="paused",
+        revision=old.revision + 1,
+        paused_at=now,
+        paused_by=who,
+        paused_reason=reason,
+        next_due_at=None,
+    )
+    new = _written(connection, new, now)
+    audit.note(
+        connection,
+        now=now,
+        who=who,
+        action="schedule.pause",
+        subject=key,
+        detail={"reason": reason},
+    )
+    return new
+
+
+def resume(connection: Connection, key: str, *, who: str, now: datetime) -> Schedule:
+    """Plan again, from the first due time after ``now``.
+
+    The due times of the pause become one range row, skipped(paused).
+
+    :raises NotFound: when there is none of that key.
+    :raises Conflict: when it is neither paused nor active.
+    """
+    old = get(connection, key, lock=True)
+    if old.state == "active":
+        return old
+    if old.state != "paused":
+        raise Conflict(f"Schedule {key!r} is {old.state} and cannot be resumed.")
+    last = _record_pause(connection, old, now)
+    new = replace(
+        old,
+        state="active",
+        revision=old.revision + 1,
+        paused_at=None,
+        paused_by=None,
+        paused_reason=None,
+        last_due_at=last or old.last_due_at,
+    )
+    new = _written(connection, _aimed(new, now), now)
+    audit.note(connection, now=now, who=who, action="schedule.resume", subject=key)
+    return new
+
+
+def remove(
+    connection: Connection,
+    key: str,
+    *,
+    who: str,
+    now: datetime,
+    expected_revision: int | None = None,
+) -> bool:
+    """Delete a schedule without runs, retire one with history; whether deleted.
+
+    :raises NotFound: when there is none of that key.
+    :raises Conflict: when its revision is not the expected one.
+    """
+    old = _locked(connection, key, expected_revision)
+    ran = connection.execute(
+        select(exists().where(runs.c.schedule_id == old.id))
+    ).scalar_one()
+    if ran:
+        retired = replace(old, state="retired", revision=old.revision + 1)
+        _written(connection, replace(retired, next_due_at=None), now)
+    else:
+        connection.execute(delete(schedules).where(schedules.c.id == old.id))
+    audit.note(
+        connection,
+        now=now,
+        who=who,
+        action="schedule.remove",
+        subject=key,
+        detail={"deleted": not ran},
+    )
+    return not ran
+
+
+def set_aside(
+    connection: Connection, schedule_id: str, error: str, *, now: datetime
+) -> None:
+    """Take a row that cannot be planned out of the ticks, with its error shown."""
+    connection.execute(
+        update(schedules)
+        .where(schedules.c.id == schedule_id)
+        .values(state="broken", error=error, error_at=now, updated_at=now)
+    )
+
+
+# -- code and database kept in step -------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyncReport:
+    """What a sync did, as schedule keys."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    retired: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+def sync(
+    connection: Connection,
+    definitions: Mapping[str, Definition],
+    *,
+    owner: str,
+    now: datetime,
+) -> SyncReport:
+    """Bring the schedules that code declares into the database.
+
+    What the code no longer declares is retired, not deleted. A field that was
+    edited by hand or by the API since it was declared keeps the edited value;
+    ``declared`` holds what the code says, so the difference can be shown.
+    """
+    there = _owned(connection, owner, definitions)
+    added, changed, kept = [], [], []
+    for key, definition in definitions.items():
+        row = there.get(key)
+        if row is None:
+            _add_declared(connection, definition, owner, now)
+            added.append(key)
+        elif _redeclare(connection, row, definition, owner, now):
+            changed.append(key)
+        else:
+            kept.append(key)
+    gone = [
+        key
+        for key, row in there.items()
+        if key not in definitions and row.owner == owner and row.state != "retired"
+    ]
+    for key in gone:
+        connection.execute(
+            update(schedules)
+            .where(schedules.c.key == key)
+            .values(
+                state="retired",
+                next_due_at=None,
+                miss_after_at=None,
+                revision=schedules.c.revision + 1,
+                updated_at=now,
+            )
+        )
+        audit.note(
+            connection, now=now, who=owner, action="schedule.retire", subject=key
+        )
+    return SyncReport(
+        added=tuple(added),
+        changed=tuple(changed),
+        retired=tuple(gone),
+        kept=tuple(kept),
+    )
+
+
+def _owned(
+    connection: Connection, owner: str, definitions: Mapping[str, Definition]
+) -> dict[str, Row[Any]]:
+    rows = connection.execute(
+        select(schedules)
+        .where((schedules.c.owner == owner) | schedules.c.key.in_(list(definitions)))
+        .order_by(schedules.c.key)
+        .with_for_update()
+    )
+    return {row.key: row for row in rows}
+
+
+def _add_declared(
+    connection: Connection, definition: Definition, owner: str, now: datetime
+) -> None:
+    try:
+        add(
+            connection,
+            definition,
+            owner=owner,
+            who=owner,
+            now=now,
+            declared=definition.to_dict(),
+        )
+    except AlreadyExists:
+        # another process synced the same code a moment ago
+        return
+
+
+def _redeclare(
+    connection: Connection,
+    row: Row[Any],
+    definition: Definition,
+    owner: str,
+    now: datetime,
+) -> bool:
+    said = definition.to_dict()
+    if row.declared == said and row.state not in ("retired", "broken"):
+        return False
+    merged = said
+    if row.declared is not None and row.state != "retired":
+        current = {name: _plain(row._mapping[name]) for name in _FIELDS}
+        edited = {k: v for k, v in current.items() if v != row.declared.get(k)}
+        merged = said | edited
+    replace_definition(
+        connection,
+        row.key,
+        Definition.from_dict(merged),
+        who=owner,
+        now=now,
+        declared=said,
+        owner=owner,
+    )
+    return True
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+# -- parts -----------------------------------------------------------------------
+
+
+def _has(connection: Connection, key: str) -> bool:
+    found = connection.execute(select(exists().where(schedules.c.key == key)))
+    return bool(found.scalar_one())
+
+
+def _locked(connection: Connection, key: str, expected: int | None) -> Schedule:
+    old = get(connection, key, lock=True)
+    if expected is not None and old.revision != expected:
+        raise Conflict(
+            f"Schedule {key!r} is at revision {old.revision}, expected {expected}: "
+            "somebody changed it meanwhile."
+        )
+    return old
+
+
+def _aimed(schedule: Schedule, now: datetime) -> Schedule:
+    """The schedule with its next due time computed from ``now``."""
+    if schedule.state not in ("active", "finished"):
+        return replace(schedule, next_due_at=None)
+    most = schedule.definition.max_runs
+    used_up = most is not None and schedule.runs_made >= most
+    due = None if used_up else first_due_at(schedule, now)
+    state = "active" if due is not None else "finished"
+    return replace(schedule, state=state, next_due_at=due)
+
+
+def _progress(schedule: Schedule) -> dict[str, Any]:
+    values = {name: getattr(schedule, name) for name in _PROGRESS}
+    values["miss_after_at"] = miss_after(schedule, schedule.next_due_at)
+    values["declared"] = (
+        dict(schedule.declared) if schedule.declared is not None else None
+    )
+    return values
+
+
+def _written(connection: Connection, schedule: Schedule, now: datetime) -> Schedule:
+    schedule = replace(schedule, updated_at=now)
+    connection.execute(
+        update(schedules)
+        .where(schedules.c.id == schedule.id)
+        .values(columns(schedule.definition) | _progress(schedule))
+    )
+    return schedule
+
+
+def _note_change(
+    connection: Connection,
+    action: str,
+    old: Schedule,
+    new: Schedule,
+    who: str,
+    now: datetime,
+) -> None:
+    before, after = old.definition.to_dict(), new.definition.to_dict()
+    changed = {k: [before[k], after[k]] for k in after if before[k] != after[k]}
+    audit.note(
+        connection, now=now, who=who, action=action, subject=old.key, detail=changed
+    )
+
+
+def _record_pause(
+    connection: Connection, schedule: Schedule, now: datetime
+) -> datetime | None:
+    """One range row for the due times of the pause; the last of them."""
+    timing = schedule.definition.timing
+    since = max(filter(None, (schedule.paused_at, schedule.last_due_at)), default=now)
+    first, last = timing.next_after(since), timing.previous_at_or_before(now)
+    if first is None or last is None or last < first:
+        return None
+    row = base_row(schedule, due_at=first, now=now) | {
+        "id": run_id(schedule.id, AUTO, first),
+        "origin": AUTO,
+        "state": RunState.SKIPPED,
+        "reason": SkippedReason.PAUSED,
+        "missed_from": first,
+        "missed_to": last,
+        "missed_count": timing.count_between(since, now),
+        "finished_at": now,
+    }
+    insert_ignore(connection, runs, [row])
+    return last
+
+

@@ -1,0 +1,319 @@
+"""One tick: claim what is due, plan it, record it, advance; one transaction.
+
+1. Schedules that have no next due time yet (new or edited by hand) get one.
+2. Due schedules are selected by the database's clock, oldest first, up to a
+   batch; rows that another beat holds are passed over.
+3. Each is planned; a row that cannot be is set aside with its error.
+4. Runs are inserted (one that is there already is left alone), schedules are
+   advanced by compare-and-set on revision and old due time.
+5. Runs that can be published now are claimed for the caller in the same breath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
+
+from flask_metronome.core.plan import (
+    Occupancy,
+    Plan,
+    first_due_at,
+    miss_after,
+    plan,
+)
+from flask_metronome.core.run import OPEN, RunState, SkippedReason
+from flask_metronome.core.schedule import Schedule
+from flask_metronome.models import runs, schedules
+from flask_metronome.store import schedules as schedule_store
+from flask_metronome.store.dialects import insert_ignore
+from flask_metronome.store.outbox import OutboxRow
+from flask_metronome.store.run_rows import planned_row
+
+_ACTIVE = ("planned", "published", "received", "started", "retrying")
+
+
+@dataclass(kw_only=True, slots=True)
+class TickReport:
+    """What one tick did.
+
+    ``outbox`` are the runs it made and claimed for publishing,
+    ``next_due_at`` the earliest due time that is left, ``full`` whether the
+    batch bound was reached, so that there may be more at once.
+    """
+
+    planned: int = 0
+    decided: int = 0
+    broken: int = 0
+    full: bool = False
+    next_due_at: datetime | None = None
+    outbox: list[OutboxRow] = field(default_factory=list)
+
+
+def tick(
+    connection: Connection,
+    *,
+    now: datetime,
+    batch: int,
+    owner: str,
+    lease_seconds: float,
+) -> TickReport:
+    """Decide what is due; see the steps above.
+
+    :param owner: id of the beat, which holds the new runs for publishing.
+    """
+    report = TickReport()
+    _aim_new(connection, now, batch)
+    rows = _claim_due(connection, now, batch)
+    report.full = len(rows) >= batch
+    if rows:
+        until = now + timedelta(seconds=lease_seconds)
+        _decide(connection, rows, now, owner, until, report)
+    _promote_waiting(connection, now)
+    report.next_due_at = _earliest(connection)
+    return report
+
+
+def _aim_new(connection: Connection, now: datetime, batch: int) -> None:
+    """Give rows without a next due time one, strictly in the future."""
+    rows = connection.execute(
+        select(schedules)
+        .where(schedules.c.state == "active", schedules.c.next_due_at.is_(None))
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in rows:
+        try:
+            schedule = schedule_store.load(row)
+            due = first_due_at(schedule, now)
+            values: dict[str, Any] = {
+                "next_due_at": due,
+                "miss_after_at": miss_after(schedule, due),
+                "state": "active" if due is not None else "finished",
+            }
+        except Exception as error:
+            schedule_store.set_aside(connection, row.id, str(error), now=now)
+            continue
+        connection.execute(
+            update(schedules).where(schedules.c.id == row.id).values(values)
+        )
+
+
+def _claim_due(connection: Connection, now: datetime, batch: int) -> Sequence[Row[Any]]:
+    return connection.execute(
+        select(schedules)
+        .where(schedules.c.state == "active", schedules.c.next_due_at <= now)
+        .order_by(schedules.c.next_due_at)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def _decide(
+    connection: Connection,
+    rows: Sequence[Row[Any]],
+    now: datetime,
+    owner: str,
+    until: datetime,
+    report: TickReport,
+) -> None:
+    loaded = _load_all(connection, rows, now, report)
+    occupied = _occupancy(connection, loaded)
+    plans: list[tuple[Schedule, Plan]] = []
+    for schedule in loaded:
+        there = occupied.setdefault(schedule.concurrency_key, Occupancy())
+        try:
+            plans.append((schedule, plan(schedule, now, there)))
+        except Exception as error:
+            # a row nobody can plan must never stop the batch
+            schedule_store.set_aside(connection, schedule.id, str(error), now=now)
+            report.broken += 1
+    _record(connection, plans, now, owner, until, report)
+
+
+def _load_all(
+    connection: Connection,
+    rows: Iterable[Row[Any]],
+    now: datetime,
+    report: TickReport,
+) -> list[Schedule]:
+    loaded = []
+    for row in rows:
+        try:
+            loaded.append(schedule_store.load(row))
+        except Exception as error:
+            schedule_store.set_aside(connection, row.id, str(error), now=now)
+            report.broken += 1
+    return loaded
+
+
+def _occupancy(
+    connection: Connection, due: Iterable[Schedule]
+) -> dict[str, Occupancy]:
+    """Who is open per concurrency key; asked only where a policy cares."""
+    keys = {s.concurrency_key for s in due if s.definition.overlap != "allow"}
+    occupied: dict[str, Occupancy] = {}
+    if not keys:
+        return occupied
+    found = connection.execute(
+        select(runs.c.concurrency_key, runs.c.id, runs.c.state)
+        .where(runs.c.concurrency_key.in_(keys), runs.c.state.in_(OPEN))
+        .order_by(runs.c.due_at)
+    )
+    for key, run, state in found:
+        there = occupied.setdefault(key, Occupancy())
+        (there.waiting if state == RunState.WAITING else there.active).append(run)
+    return occupied
+
+
+def _record(
+    connection: Connection,
+    plans: Sequence[tuple[Schedule, Plan]],
+    now: datetime,
+    owner: str,
+    until: datetime,
+    report: TickReport,
+) -> None:
+    if not plans:
+        return
+    connection.execute(
+        delete(runs).where(
+            runs.c.schedule_id.in_([schedule.id for schedule, _ in plans]),
+            runs.c.provisional,
+        )
+    )
+    rows = []
+    for schedule, decided in plans:
+        for run in decided.runs:
+            row = planned_row(schedule, run, now)
+            if run.state is RunState.PLANNED and run.fires_at <= now:
+                row |= {"publish_owner": owner, "publish_until": until}
+                report.outbox.append(OutboxRow.of(row))
+            report.planned += run.makes_work
+            report.decided += 1
+            rows.append(row)
+    insert_ignore(connection, runs, rows)
+    _give_way(connection, plans, now, report)
+    _advance(connection, plans, now)
+
+
+def _give_way(
+    connection: Connection,
+    plans: Sequence[tuple[Schedule, Plan]],
+    now: datetime,
+    report: TickReport,
+) -> None:
+    superseded = [run for _, p in plans for run in p.superseded]
+    if superseded:
+        connection.execute(
+            update(runs)
+            .where(runs.c.id.in_(superseded), runs.c.state == RunState.WAITING)
+            .values(
+                state=RunState.SKIPPED,
+                reason=SkippedReason.OVERLAP,
+                finished_at=now,
+                updated_at=now,
+            )
+        )
+    cancelled = [run for _, p in plans for run in p.cancelled]
+    if cancelled:
+        connection.execute(
+            update(runs)
+            .where(runs.c.id.in_(cancelled), runs.c.state.in_(OPEN))
+            .values(
+                state=RunState.CANCELLED,
+                reason="cancel_previous",
+                live_key=None,
+                # the fence grows, so that a result of the cancelled body is refused
+                fence=runs.c.fence + 1,
+                finished_at=now,
+                updated_at=now,
+            )
+        )
+        gone = set(cancelled)
+        report.outbox = [row for row in report.outbox if row.id not in gone]
+
+
+def _advance(
+    connection: Connection,
+    plans: Sequence[tuple[Schedule, Plan]],
+    now: datetime,
+) -> None:
+    connection.execute(
+        update(schedules)
+        .where(
+            schedules.c.id == bindparam("old_id"),
+            schedules.c.revision == bindparam("old_revision"),
+            schedules.c.next_due_at == bindparam("old_due"),
+        )
+        .values(
+            next_due_at=bindparam("new_due"),
+            miss_after_at=bindparam("new_miss"),
+            last_due_at=bindparam("new_last"),
+            runs_made=bindparam("new_made"),
+            state=bindparam("new_state"),
+            updated_at=bindparam("at"),
+        ),
+        [
+            {
+                "old_id": schedule.id,
+                "old_revision": schedule.revision,
+                "old_due": schedule.next_due_at,
+                "new_due": decided.next_due_at,
+                "new_miss": decided.miss_after_at,
+                "new_last": decided.last_due_at,
+                "new_made": decided.runs_made,
+                "new_state": "finished" if decided.finished else "active",
+                "at": now,
+            }
+            for schedule, decided in plans
+        ],
+    )
+
+
+def _promote_waiting(connection: Connection, now: datetime) -> None:
+    """Let the oldest waiting run of each free concurrency key go."""
+    waiting, ahead = runs.alias("waiting"), runs.alias("ahead")
+    busy = (
+        select(ahead.c.id)
+        .where(
+            ahead.c.concurrency_key == waiting.c.concurrency_key,
+            ahead.c.state.in_(_ACTIVE),
+        )
+        .exists()
+    )
+    rows = connection.execute(
+        select(waiting.c.id, waiting.c.concurrency_key)
+        .where(waiting.c.state == RunState.WAITING, ~busy)
+        .order_by(waiting.c.due_at)
+        .with_for_update(skip_locked=True)
+    ).all()
+    first: dict[str, str] = {}
+    for run, key in rows:
+        first.setdefault(key, run)
+    if first:
+        connection.execute(
+            update(runs)
+            .where(runs.c.id.in_(first.values()), runs.c.state == RunState.WAITING)
+            .values(state=RunState.PLANNED, publish_after=now, updated_at=now)
+        )
+
+
+def _earliest(connection: Connection) -> datetime | None:
+    return connection.execute(
+        select(func.min(schedules.c.next_due_at)).where(schedules.c.state == "active")
+    ).scalar()
+
+
+
