@@ -48,9 +48,7 @@ def test_concurrent_callers_wait_beside_each_other(loop: LoopThread) -> None:
             await asyncio.sleep(0)
         everyone.set()
 
-    threads = [
-        threading.Thread(target=lambda n=n: loop.run(meet(n))) for n in range(8)
-    ]
+    threads = [threading.Thread(target=lambda n=n: loop.run(meet(n))) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

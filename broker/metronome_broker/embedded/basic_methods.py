@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp import spec
 
+from metronome_broker.embedded.channel import Channel
 from metronome_broker.embedded.consumer import Consumer
 from metronome_broker.embedded.content import Content
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.method import Method
 from metronome_broker.embedded.queue_methods import named_queue
 from metronome_broker.embedded.wire import Signature
-
-if TYPE_CHECKING:
-    from metronome_broker.embedded.channel import Channel
 
 
 def _qos(channel: Channel, values: list[Any]) -> None:
@@ -38,7 +36,7 @@ def _consume(channel: Channel, values: list[Any]) -> None:
     consumer = Consumer(
         tag=tag or f"amq.ctag-{secrets.token_urlsafe(16)}",
         queue=queue,
-        channel=channel,
+        receiver=channel,
         no_ack=no_ack,
         exclusive=exclusive,
         prefetch=channel.prefetch,

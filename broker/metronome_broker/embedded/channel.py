@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from amqp import spec
 
 from metronome_broker.embedded.consumer import Consumer
 from metronome_broker.embedded.content import Content
 from metronome_broker.embedded.errors import AmqpError
-from metronome_broker.embedded.faults import Fate
+from metronome_broker.embedded.faults import Fate, Faults
 from metronome_broker.embedded.message import Message, QueuedMessage
 from metronome_broker.embedded.queue import Queue
+from metronome_broker.embedded.vhost import Vhost
 from metronome_broker.embedded.wire import Signature
 
-if TYPE_CHECKING:
-    from metronome_broker.embedded.connection import Connection
-
 NO_ROUTE = 312
+
+
+class Peer(Protocol):
+    """What a channel needs of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def faults(self) -> Faults:
+        """The scripted faults that are on."""
+
+    @property
+    def vhost(self) -> Vhost:
+        """The vhost that the client opened."""
+
+    @property
+    def deliverable(self) -> bool:
+        """True when messages may be sent to this client now."""
+
+    def capability(self, name: str) -> bool:
+        """Whether the client said that it understands ``name``."""
+
+    def send(
+        self,
+        channel: int,
+        signature: Signature,
+        layout: str = "",
+        values: Sequence[object] = (),
+    ) -> None:
+        """Send a method."""
+
+    def send_content(self, channel: int, properties: bytes, body: bytes) -> None:
+        """Send the content that follows a method."""
+
+    def admit_publish(self, channel: Channel, content: Content) -> None:
+        """Let a publish happen now, or later if there is an alarm."""
+
+    def forget_channel(self, number: int) -> None:
+        """Learn that the client closed a channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +79,7 @@ class Channel:
         last_queue: the queue meant by an empty queue name.
     """
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: Peer, number: int) -> None:
         self.connection = connection
         self.number = number
         self.vhost = connection.vhost
@@ -55,6 +93,11 @@ class Channel:
         self._tag = 0
         self._published = 0
         self._content: Content | None = None
+
+    @property
+    def deliverable(self) -> bool:
+        """True when the client takes messages now."""
+        return self.connection.deliverable
 
     @property
     def below_total_prefetch(self) -> bool:
@@ -206,7 +249,7 @@ class Channel:
                 queue.pump()
 
     def _store(self, message: Message, content: Content) -> bool:
-        fate = self.connection.broker.faults.fate_of_publish(message.exchange)
+        fate = self.connection.faults.fate_of_publish(message.exchange)
         if fate in (Fate.NACKED, Fate.LOST):
             return fate is Fate.LOST
         queues = self.vhost.route(message.exchange, message.routing_key)
@@ -227,7 +270,7 @@ class Channel:
         self.connection.send_content(self.number, message.properties, message.body)
 
     def _confirm(self, *, accepted: bool) -> None:
-        faults = self.connection.broker.faults
+        faults = self.connection.faults
         if not self.confirming or faults.swallow_confirms:
             return
         if faults.confirm_delay:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp import spec
 
+from metronome_broker.embedded.channel import Channel
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.method import Method
 from metronome_broker.embedded.wire import Signature
 
-if TYPE_CHECKING:
-    from metronome_broker.embedded.channel import Channel
-
 
 def _close(channel: Channel, _values: list[Any]) -> None:
     channel.send(spec.Channel.CloseOk)
-    channel.connection.channels.pop(channel.number, None)
-    channel.close()
+    channel.connection.forget_channel(channel.number)
 
 
 def _close_ok(_channel: Channel, _values: list[Any]) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp import spec
 
+from metronome_broker.embedded.broker import Broker
 from metronome_broker.embedded.channel import Channel
-from metronome_broker.embedded.connection_methods import greet
 from metronome_broker.embedded.content import Content
-from metronome_broker.embedded.dispatch import dispatch
 from metronome_broker.embedded.errors import AmqpError
+from metronome_broker.embedded.faults import Faults
+from metronome_broker.embedded.greeting import LOCALES, MECHANISMS, SERVER_PROPERTIES
 from metronome_broker.embedded.heartbeat import Heartbeat
 from metronome_broker.embedded.link import Link
 from metronome_broker.embedded.stage import Stage
@@ -31,10 +32,6 @@ from metronome_broker.embedded.wire import (
     signature_of,
 )
 
-if TYPE_CHECKING:
-    from metronome_broker.embedded.broker import Broker
-    from metronome_broker.embedded.vhost import Vhost
-
 log = logging.getLogger(__name__)
 
 #: Seconds a client may take from connecting to connection.open.
@@ -46,6 +43,8 @@ BLOCKED_BYTES = 1024 * 1024
 #: Channels a client may have open, by their numbers.
 CHANNEL_MAX = 2047
 NO_SIGNATURE: Signature = (0, 0)
+
+Dispatch = Callable[["Connection", Frame, Signature], None]
 
 
 class Connection:
@@ -60,7 +59,14 @@ class Connection:
         channel_max: highest channel number.
     """
 
-    def __init__(self, broker: Broker, link: Link) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        link: Link,
+        *,
+        dispatch: Dispatch,
+        on_gone: Callable[[Connection], None],
+    ) -> None:
         self.broker = broker
         self.link = link
         self.loop: asyncio.AbstractEventLoop = broker.loop
@@ -74,8 +80,15 @@ class Connection:
         self.channel_max = CHANNEL_MAX
         self.heartbeat = Heartbeat(link, self.loop, 0)
         self.reader = FrameReader()
+        self._dispatch = dispatch
+        self._on_gone = on_gone
         self._held: Callable[[], None] | None = None
         self._limit = self.loop.call_later(HANDSHAKE_SECONDS, link.abort)
+
+    @property
+    def faults(self) -> Faults:
+        """The scripted faults that are on."""
+        return self.broker.faults
 
     @property
     def vhost(self) -> Vhost:
@@ -86,7 +99,7 @@ class Connection:
     def deliverable(self) -> bool:
         """True when messages may be sent to this client now."""
         ready = self.stage is Stage.RUNNING and self.link.open
-        return ready and not self.link.slow and not self.broker.faults.frozen
+        return ready and not self.link.slow and not self.faults.frozen
 
     def capability(self, name: str) -> bool:
         """Whether the client said that it understands ``name``."""
@@ -124,8 +137,8 @@ class Connection:
         """The handshake is over."""
         self._limit.cancel()
         self.stage = Stage.RUNNING
-        if self.broker.faults.blocked:
-            self.send_blocked(self.broker.faults.blocked)
+        if self.faults.blocked:
+            self.send_blocked(self.faults.blocked)
 
     def close(self, error: AmqpError, cause: Signature = NO_SIGNATURE) -> None:
         """Send connection.close and hang up when the client agrees or takes too long.
@@ -167,6 +180,10 @@ class Connection:
         """Send channel.close and forget the channel."""
         self.send(number, spec.Channel.Close, "BsBB", _reason(error, cause))
         self.closing_channels.add(number)
+        self.forget_channel(number)
+
+    def forget_channel(self, number: int) -> None:
+        """End a channel, without a word to the client."""
         channel = self.channels.pop(number, None)
         if channel is not None:
             channel.close()
@@ -175,7 +192,7 @@ class Connection:
 
     def admit_publish(self, channel: Channel, content: Content) -> None:
         """Publish, or stop reading from this client until an alarm is over."""
-        if not self.broker.faults.blocked:
+        if not self.faults.blocked:
             channel.publish(content)
             return
 
@@ -184,11 +201,18 @@ class Connection:
 
         self._held = lambda: self._attempt(channel.number, spec.Basic.Publish, publish)
 
+    def freeze(self) -> None:
+        """Neither read nor write until ``resume``."""
+        self.heartbeat.paused = True
+        self.link.freeze()
+
     def resume(self) -> None:
-        """Go on after a fault ended."""
-        if self.broker.faults.frozen or self.stage is Stage.GONE:
+        """Go on after a fault ended, as far as no other is on."""
+        if self.faults.frozen or self.stage is Stage.GONE:
             return
-        if self._held is not None and not self.broker.faults.blocked:
+        self.heartbeat.paused = False
+        self.link.thaw()
+        if self._held is not None and not self.faults.blocked:
             held, self._held = self._held, None
             held()
         self._read()
@@ -213,7 +237,7 @@ class Connection:
         self.stage = Stage.GONE
         self._release()
         self._limit.cancel()
-        self.broker.forget(self)
+        self._on_gone(self)
 
     def _read(self) -> None:
         if self.stage is Stage.HEADER and not self._read_header():
@@ -231,17 +255,22 @@ class Connection:
             self._take(frame)
 
     def _may_read(self) -> bool:
-        faults = self.broker.faults
-        return self.stage is not Stage.GONE and not faults.frozen and not self._held
+        gone = self.stage is Stage.GONE
+        return not gone and not self.faults.frozen and not self._held
 
     def _read_header(self) -> bool:
         right = self.reader.take_protocol_header()
         if right:
-            greet(self)
+            self._greet()
         elif right is False:
             self.link.write([PROTOCOL_HEADER])
             self.leave()
         return bool(right)
+
+    def _greet(self) -> None:
+        said = (0, 9, SERVER_PROPERTIES, MECHANISMS, LOCALES)
+        self.send(0, spec.Connection.Start, "ooFSS", said)
+        self.stage = Stage.START
 
     def _take(self, frame: Frame) -> None:
         if frame.kind == HEARTBEAT:
@@ -250,7 +279,7 @@ class Connection:
         cause: Signature = spec.Basic.Publish
         if frame.kind == METHOD:
             cause = signature_of(frame.payload)
-        self._attempt(frame.channel, cause, lambda: dispatch(self, frame, cause))
+        self._attempt(frame.channel, cause, lambda: self._dispatch(self, frame, cause))
 
     def _attempt(
         self, number: int, cause: Signature, action: Callable[[], None]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp import spec
 
+from metronome_broker.embedded.connection import Connection
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.heartbeat import Heartbeat
 from metronome_broker.embedded.stage import Stage
@@ -21,43 +22,8 @@ from metronome_broker.embedded.wire import (
     decode,
 )
 
-if TYPE_CHECKING:
-    from metronome_broker.embedded.connection import Connection
-
 #: Seconds, as we propose it; the client decides.
 HEARTBEAT_SECONDS = 60
-MECHANISMS = "PLAIN AMQPLAIN"
-#: The RabbitMQ whose behaviour this broker follows.
-LIKE_VERSION = "4.0.5"
-SERVER_PROPERTIES: dict[str, Any] = {
-    # Clients ask by this name and version whether RabbitMQ's semantics hold (kombu:
-    # how QoS works), so it has to be RabbitMQ's; the platform says what it is.
-    "product": "RabbitMQ",
-    "version": LIKE_VERSION,
-    "platform": "Metronome embedded broker",
-    "cluster_name": "metronome-embedded",
-    "information": "For development, demo and scripted-fault tests only",
-    "capabilities": {
-        "publisher_confirms": True,
-        "exchange_exchange_bindings": True,
-        "basic.nack": True,
-        "consumer_cancel_notify": True,
-        "connection.blocked": True,
-        "authentication_failure_close": True,
-        "per_consumer_qos": True,
-    },
-}
-
-
-def greet(connection: Connection) -> None:
-    """Send connection.start."""
-    connection.send(
-        0,
-        spec.Connection.Start,
-        "ooFSS",
-        (0, 9, SERVER_PROPERTIES, MECHANISMS, "en_US"),
-    )
-    connection.stage = Stage.START
 
 
 def handle_connection_method(

@@ -1,14 +1,30 @@
-"""Consumers of a queue, and whose turn it is."""
+"""A consumer: one basic.consume, between its queue and its channel."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from metronome_broker.embedded.channel import Channel
-    from metronome_broker.embedded.message import QueuedMessage
-    from metronome_broker.embedded.queue import Queue
+from metronome_broker.embedded.message import QueuedMessage
+from metronome_broker.embedded.queue import Queue
+
+
+class Receiver(Protocol):
+    """What a consumer needs of its channel."""
+
+    @property
+    def deliverable(self) -> bool:
+        """True when its client takes messages now."""
+
+    @property
+    def below_total_prefetch(self) -> bool:
+        """True when the channel as a whole may hold one more."""
+
+    def deliver(self, consumer: Consumer, queued: QueuedMessage) -> None:
+        """Send a message to the client."""
+
+    def consumer_gone(self, consumer: Consumer) -> None:
+        """Tell the client that the broker ended a consumer."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -22,7 +38,7 @@ class Consumer:
 
     tag: str
     queue: Queue
-    channel: Channel
+    receiver: Receiver
     no_ack: bool = False
     exclusive: bool = False
     prefetch: int = 0
@@ -31,59 +47,17 @@ class Consumer:
     @property
     def ready(self) -> bool:
         """True when it may be given a message now."""
-        if not self.channel.connection.deliverable:
+        if not self.receiver.deliverable:
             return False
         if self.no_ack:
             return True
         below = not self.prefetch or self.unacked < self.prefetch
-        return below and self.channel.below_total_prefetch
+        return below and self.receiver.below_total_prefetch
 
     def deliver(self, queued: QueuedMessage) -> None:
         """Give it one message."""
-        self.channel.deliver(self, queued)
+        self.receiver.deliver(self, queued)
 
     def cancel(self) -> None:
         """Tell its client that the broker ended it: its queue is gone."""
-        self.channel.consumer_gone(self)
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Rota:
-    """The consumers of one queue, served in turn.
-
-    Attributes:
-        single_active: True when only the first, the longest there, is served.
-    """
-
-    single_active: bool = False
-    _consumers: list[Consumer] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self._consumers)
-
-    @property
-    def consumers(self) -> tuple[Consumer, ...]:
-        """Everyone on it, next in turn first."""
-        return tuple(self._consumers)
-
-    def add(self, consumer: Consumer) -> None:
-        """Put a consumer last."""
-        self._consumers.append(consumer)
-
-    def remove(self, consumer: Consumer) -> bool:
-        """Take a consumer off; True when it was the last one."""
-        if consumer not in self._consumers:
-            return False
-        self._consumers.remove(consumer)
-        return not self._consumers
-
-    def next(self) -> Consumer | None:
-        """Who gets the next message, or None while nobody can take one."""
-        if self.single_active:
-            first = self._consumers[0] if self._consumers else None
-            return first if first is not None and first.ready else None
-        for place, consumer in enumerate(self._consumers):
-            if consumer.ready:
-                self._consumers.append(self._consumers.pop(place))
-                return consumer
-        return None
+        self.receiver.consumer_gone(self)

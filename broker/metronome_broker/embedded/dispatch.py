@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amqp import spec
 
 from metronome_broker.embedded import (
@@ -12,6 +10,8 @@ from metronome_broker.embedded import (
     exchange_methods,
     queue_methods,
 )
+from metronome_broker.embedded.channel import Channel
+from metronome_broker.embedded.connection import Connection
 from metronome_broker.embedded.connection_methods import handle_connection_method
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.stage import Stage
@@ -23,10 +23,6 @@ from metronome_broker.embedded.wire import (
     Signature,
     decode,
 )
-
-if TYPE_CHECKING:
-    from metronome_broker.embedded.channel import Channel
-    from metronome_broker.embedded.connection import Connection
 
 METHODS = {
     **channel_methods.METHODS,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp import spec
 from amqp.serialization import dumps
 
+from metronome_broker.embedded.channel import Channel
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.exchange import (
     EXCHANGE_TYPES,
@@ -16,9 +17,6 @@ from metronome_broker.embedded.exchange import (
 )
 from metronome_broker.embedded.method import Method
 from metronome_broker.embedded.wire import Signature
-
-if TYPE_CHECKING:
-    from metronome_broker.embedded.channel import Channel
 
 
 def _declare(channel: Channel, values: list[Any]) -> None:

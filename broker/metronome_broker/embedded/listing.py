@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from metronome_broker.embedded.broker import Broker
 from metronome_broker.embedded.connection import Connection
-from metronome_broker.embedded.connection_methods import LIKE_VERSION
 from metronome_broker.embedded.exchange import Binding, Exchange
+from metronome_broker.embedded.greeting import LIKE_VERSION, PRODUCT
+from metronome_broker.embedded.listener import Listener
 from metronome_broker.embedded.queue import Queue
 from metronome_broker.embedded.vhost import Vhost
 
 
-def overview_json(broker: Broker) -> dict[str, Any]:
+def overview_json(listener: Listener) -> dict[str, Any]:
     """What the whole broker holds."""
-    vhosts = broker.vhosts.values()
+    vhosts = listener.broker.vhosts.values()
     queues = [queue for vhost in vhosts for queue in vhost.queues.values()]
     ready = sum(len(queue) for queue in queues)
     unacked = sum(queue.unacked for queue in queues)
     return {
-        "product_name": "Metronome embedded broker",
+        "product_name": PRODUCT,
         "product_version": LIKE_VERSION,
         "rabbitmq_version": LIKE_VERSION,
         "management_version": LIKE_VERSION,
         "cluster_name": "metronome-embedded",
         "object_totals": {
-            "connections": len(broker.connections),
-            "channels": sum(len(each.channels) for each in broker.connections),
+            "connections": len(listener.connections),
+            "channels": sum(len(each.channels) for each in listener.connections),
             "exchanges": sum(len(vhost.exchanges) for vhost in vhosts),
             "queues": len(queues),
             "consumers": sum(len(queue.rota) for queue in queues),

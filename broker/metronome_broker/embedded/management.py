@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from metronome_broker.embedded.broker import Broker
 from metronome_broker.embedded.errors import InvalidFault
 from metronome_broker.embedded.faults import Fault
 from metronome_broker.embedded.http import Answer, BadRequest, Request, read_request
+from metronome_broker.embedded.listener import Listener
 from metronome_broker.embedded.listing import (
     binding_json,
     connection_json,
@@ -34,8 +34,9 @@ NOT_FOUND = Answer(
 class Management:
     """The HTTP side of a broker."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._broker = listener.broker
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Open the port."""
@@ -70,16 +71,16 @@ class Management:
     def _route(self, request: Request) -> Answer:
         match (request.method, *request.path):
             case ("GET", "api", "overview"):
-                return Answer(content=overview_json(self._broker))
+                return Answer(content=overview_json(self._listener))
             case ("GET", "api", "health", "checks", "alarms"):
                 return self._alarms()
             case ("GET", "api", "connections"):
-                connections = self._broker.connections
+                connections = self._listener.connections
                 return Answer(content=[connection_json(each) for each in connections])
             case ("GET", "api", "faults"):
                 return Answer(content=self._broker.faults.as_json())
             case ("POST", "api", "faults"):
-                self._broker.inject(Fault.from_json(request.json()))
+                self._listener.inject(Fault.from_json(request.json()))
                 return Answer(content=self._broker.faults.as_json())
             case (method, "api", "vhosts", *names):
                 return self._vhosts(method, names)
@@ -107,7 +108,7 @@ class Management:
                 status = HTTPStatus.NO_CONTENT if name in known else HTTPStatus.CREATED
                 self._broker.vhost(name)
                 return Answer(status=status)
-            case ("DELETE", name) if self._broker.delete_vhost(name):
+            case ("DELETE", name) if self._listener.delete_vhost(name):
                 return Answer(status=HTTPStatus.NO_CONTENT)
         return NOT_FOUND
 

@@ -6,16 +6,13 @@ import asyncio
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from metronome_broker.embedded.arguments import QueueArguments
-from metronome_broker.embedded.consumer import Consumer, Rota
 from metronome_broker.embedded.death import Reason
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.message import Message, QueuedMessage
-
-if TYPE_CHECKING:
-    from metronome_broker.embedded.connection import Connection
+from metronome_broker.embedded.rota import Rota, Taker
 
 Bury = Callable[["Queue", Message, Reason], None]
 SECOND = 1000
@@ -47,7 +44,7 @@ class Queue:
         bury: Bury,
         durable: bool = False,
         auto_delete: bool = False,
-        owner: Connection | None = None,
+        owner: object | None = None,
     ) -> None:
         self.name = name
         self.vhost = vhost
@@ -75,7 +72,7 @@ class Queue:
         """The queue in words, for error texts."""
         return f"queue '{self.name}' in vhost '{self.vhost}'"
 
-    def check_access(self, connection: Connection) -> None:
+    def check_access(self, connection: object) -> None:
         """Raise 405 when another connection holds this queue exclusively."""
         if self.owner is not None and self.owner is not connection:
             raise self.locked()
@@ -160,9 +157,9 @@ class Queue:
     def close(self) -> int:
         """Stop for good and tell consumers; how many messages were ready."""
         self.deleted = True
-        for consumer in self.rota.consumers:
-            self.rota.remove(consumer)
-            consumer.cancel()
+        for taker in self.rota.takers:
+            self.rota.remove(taker)
+            taker.cancel()
         return self.purge()
 
     def touch(self) -> None:
@@ -176,20 +173,20 @@ class Queue:
         since = self._loop.time() if len(self.rota) else self.used_at
         return since + self.arguments.expires / SECOND
 
-    def add_consumer(self, consumer: Consumer) -> None:
+    def add_consumer(self, taker: Taker) -> None:
         """Serve one more consumer.
 
         Raises:
             AmqpError: 403, it or one that is there wants the queue for itself.
         """
-        others = self.rota.consumers
-        if others and (consumer.exclusive or any(each.exclusive for each in others)):
+        others = self.rota.takers
+        if others and (taker.exclusive or any(each.exclusive for each in others)):
             raise AmqpError(403, f"{self.where} in exclusive use")
-        self.rota.add(consumer)
+        self.rota.add(taker)
 
-    def remove_consumer(self, consumer: Consumer) -> bool:
+    def remove_consumer(self, taker: Taker) -> bool:
         """Serve it no longer; True when auto-delete ends the queue with it."""
-        was_last = self.rota.remove(consumer)
+        was_last = self.rota.remove(taker)
         self.touch()
         return was_last and self.auto_delete
 
@@ -223,10 +220,10 @@ class Queue:
 
     def _hand_out(self) -> None:
         while self._ready:
-            consumer = self.rota.next()
-            if consumer is None:
+            taker = self.rota.next()
+            if taker is None:
                 return
-            consumer.deliver(self._pop())
+            taker.deliver(self._pop())
 
     def _rejects(self, message: Message) -> bool:
         if self.arguments.overflow == "drop-head":

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amqp import spec
 from amqp.serialization import dumps
 
 from metronome_broker.embedded.arguments import QueueArguments
+from metronome_broker.embedded.channel import Channel
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.exchange import Binding
 from metronome_broker.embedded.method import Method
 from metronome_broker.embedded.queue import Queue
 from metronome_broker.embedded.vhost import RESERVED
 from metronome_broker.embedded.wire import Signature
-
-if TYPE_CHECKING:
-    from metronome_broker.embedded.channel import Channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

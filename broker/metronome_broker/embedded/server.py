@@ -19,6 +19,7 @@ from urllib.parse import quote
 from metronome_broker.embedded.broker import Broker
 from metronome_broker.embedded.errors import EmbeddedBrokerError, NotLoopback
 from metronome_broker.embedded.faults import Fault
+from metronome_broker.embedded.listener import Listener
 from metronome_broker.embedded.management import Management
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class EmbeddedBroker:
         self.management_port = management_port
         self.user = user
         self._password = password
-        self._broker: Broker | None = None
+        self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -133,9 +134,9 @@ class EmbeddedBroker:
         """
 
         def apply() -> dict[str, Any]:
-            broker = self._running()
-            broker.inject(fault)
-            return broker.faults.as_json()
+            listener = self._running()
+            listener.inject(fault)
+            return listener.broker.faults.as_json()
 
         return self._call(apply)
 
@@ -151,36 +152,36 @@ class EmbeddedBroker:
             idle_exit: seconds without any connection after which to return.
             on_listening: called once, when clients can connect.
         """
-        async with self.listening() as broker:
+        async with self.listening() as listener:
             if on_listening is not None:
                 on_listening()
             if idle_exit is None:
                 await asyncio.Event().wait()
                 return
             # No event to wait for: being idle is that none comes.
-            while (left := idle_exit - broker.idle_seconds) > 0:  # noqa: ASYNC110
+            while (left := idle_exit - listener.idle_seconds) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(max(left, SHORTEST_WAIT))
 
     @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[Broker]:
+    async def listening(self) -> AsyncIterator[Listener]:
         """Both ports open on the running loop for as long as the block lasts."""
         loop = asyncio.get_running_loop()
-        broker = Broker(loop, user=self.user, password=self._password)
-        amqp = await loop.create_server(broker.accept, self.host, self.port)
+        listener = Listener(Broker(loop, user=self.user, password=self._password))
+        amqp = await loop.create_server(listener.accept, self.host, self.port)
         try:
             self.port = _port_of(amqp)
-            management = Management(broker)
+            management = Management(listener)
             http = await management.listen(self.host, self.management_port)
             self.management_port = _port_of(http)
-            self._broker = broker
+            self._listener = listener
             try:
-                yield broker
+                yield listener
             finally:
                 http.close()
         finally:
-            self._broker = None
+            self._listener = None
             amqp.close()
-            for connection in list(broker.connections):
+            for connection in list(listener.connections):
                 connection.link.abort()
             # One turn of the loop for the sockets to close.
             await asyncio.sleep(0)
@@ -211,10 +212,10 @@ class EmbeddedBroker:
         future = asyncio.run_coroutine_threadsafe(act(), self._loop)
         return future.result(CALL_SECONDS)
 
-    def _running(self) -> Broker:
-        if self._broker is None:
+    def _running(self) -> Listener:
+        if self._listener is None:
             raise EmbeddedBrokerError("embedded broker does not run")
-        return self._broker
+        return self._listener
 
     @property
     def _login(self) -> str:

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from typing import TYPE_CHECKING
 
 from metronome_broker.embedded.death import Reason
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.exchange import Binding, Exchange, Kind
 from metronome_broker.embedded.message import Message
 from metronome_broker.embedded.queue import Queue
-
-if TYPE_CHECKING:
-    from metronome_broker.embedded.connection import Connection
 
 RESERVED = "amq."
 DEFAULT_EXCHANGE = ""
@@ -111,7 +107,7 @@ class Vhost:
         self._unbind_all("queue", queue.name)
         return queue.close()
 
-    def delete_queues_of(self, owner: Connection) -> None:
+    def delete_queues_of(self, owner: object) -> None:
         """Delete the exclusive queues of a connection that ended."""
         for queue in [each for each in self.queues.values() if each.owner is owner]:
             self.delete_queue(queue)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from flask import Request, request
 from marshmallow import RAISE, Schema, ValidationError
+from marshmallow.fields import List
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -87,6 +88,21 @@ def load(schema: type[Schema], found: Mapping[str, Any]) -> dict[str, Any]:
         raise FieldsInvalid(
             [_described(name, reader, found.get(name)) for name in _messages(error)]
         ) from None
+
+
+def query_of(schema: type[Schema]) -> dict[str, Any]:
+    """Read the query of a form: fields left empty count as not given.
+
+    :raises FieldsInvalid: naming each wrong field.
+    """
+    given: dict[str, Any] = {}
+    reader = schema(unknown=RAISE)
+    for name in request.args:
+        values = [value for value in request.args.getlist(name) if value]
+        if values:
+            many = isinstance(reader.fields.get(name), List)
+            given[name] = values if many else values[0]
+    return load(schema, given)
 
 
 def idempotency_key() -> str:

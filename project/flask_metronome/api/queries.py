@@ -79,3 +79,15 @@ class PreviewBody(Schema):
 
     count = Whole(1, MOST, load_default=10)
     after = Instant(load_default=None)
+
+
+class NowQuery(Schema):
+    """Which schedules the first page shows, and whether just its live part."""
+
+    q = Text(190, load_default=None)
+    cursor = Text(1000, load_default=None)
+    part = OneOf(("now",), load_default=None)
+
+
+class RunPageQuery(RunQuery):
+    """The same filters as in the API, from a form."""

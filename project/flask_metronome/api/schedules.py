@@ -26,7 +26,8 @@ from flask_metronome.api.schemas import (
     StatsSchema,
 )
 from flask_metronome.async_views import database_now, on_loop, reading
-from flask_metronome.core.preview import upcoming, zone_of
+from flask_metronome.core.preview import preview as preview_of
+from flask_metronome.core.preview import zone_of
 from flask_metronome.core.schedule import Definition
 from flask_metronome.core.timing import Timing
 from flask_metronome.history import runs, schedules
@@ -159,5 +160,5 @@ def _preview(timing: Timing, after: Any, count: int) -> dict[str, Any]:
     return {
         "words": timing.cadence.words(),
         "tz": zone_of(timing),
-        "items": upcoming(timing, after, count),
+        "items": preview_of(timing, after, count),
     }

@@ -57,9 +57,10 @@ class LogStream:
         """Copy a process's output until it ends, without the omitted lines."""
 
         def copy() -> None:
-            for line in pipe:
-                if not any(pattern.search(line) for pattern in omitted):
-                    self.write(name, line)
+            with pipe:
+                for line in pipe:
+                    if not any(pattern.search(line) for pattern in omitted):
+                        self.write(name, line)
 
         thread = threading.Thread(target=copy, name=f"log-of-{name}", daemon=True)
         thread.start()

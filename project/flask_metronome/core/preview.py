@@ -36,6 +36,11 @@ def preview(timing: Timing, after: datetime, count: int) -> list[PreviewInstant]
     return [_instant(timing, due) for due in found]
 
 
+def zone_of(timing: Timing) -> str:
+    """The name of the zone that a cadence's wall clock is read in."""
+    return str(getattr(timing.cadence, "tz", None) or "UTC")
+
+
 def _due_times(timing: Timing, after: datetime) -> Iterator[datetime]:
     due = timing.next_after(after)
     while due is not None:

@@ -36,11 +36,12 @@ REASON_WORDS = {
     "max_runs": "all its runs were made",
 }
 LOST_WORDS = {
-    "worker_lost": "its worker process died",
-    "superseded": "another delivery took over",
-    "lease": "its worker stopped answering",
-    "unlisted": "its worker no longer knew of it",
+    "child_killed": "its worker process was killed",
+    "exit": "its worker process ended",
+    "worker_dead": "its worker stopped answering",
     "cold_shutdown": "its worker was shut down at once",
+    "connection": "its worker lost the broker",
+    "superseded": "another delivery took over",
 }
 #: The look of each state: shape and colour follow it, never the colour alone.
 TONES = {
@@ -68,7 +69,10 @@ def state_words(state: str) -> str:
 
 def reason_words(reason: str | None) -> str:
     """A reason in words; empty when there is none."""
-    return REASON_WORDS.get(reason, reason.replace("_", " ")) if reason else ""
+    if not reason:
+        return ""
+    known = REASON_WORDS.get(reason) or LOST_WORDS.get(reason)
+    return known or reason.replace("_", " ")
 
 
 def lost_words(cause: str | None) -> str:
