@@ -6,6 +6,7 @@ times are is decided elsewhere. Times here are naive.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from copy import copy
 from datetime import date, datetime, time, timedelta
@@ -25,6 +26,8 @@ MACROS = {
     "@hourly": "0 * * * *",
 }
 
+# cronsim takes a range of one value with a step, 5-5/2, for 5/2: from 5 to the end.
+_ONE_VALUE = re.compile(r"\b(\w+)-\1/0*[1-9][0-9]*\b")
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _ANY_MOMENT = datetime.combine(date(2000, 1, 1), time())
@@ -137,7 +140,7 @@ def _fields(expression: str) -> tuple[str, ...]:
         raise CadenceInvalid(
             "expression", f"at most {_LONGEST} characters", f"{expression[:40]}…"
         )
-    fields = _macro(expression).upper().split()
+    fields = _ONE_VALUE.sub(r"\1", _macro(expression).upper()).split()
     if len(fields) == 5:
         fields.insert(0, "0")
     if len(fields) != 6:
