@@ -2,62 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from amqp import spec
 
 from metronome_broker.embedded.consumer import Consumer
 from metronome_broker.embedded.content import Content
 from metronome_broker.embedded.errors import AmqpError
-from metronome_broker.embedded.faults import Fate, Faults
+from metronome_broker.embedded.faults import Fate
 from metronome_broker.embedded.message import Message, QueuedMessage
+from metronome_broker.embedded.peer import Peer
 from metronome_broker.embedded.queue import Queue
-from metronome_broker.embedded.vhost import Vhost
 from metronome_broker.embedded.wire import Signature
 
 NO_ROUTE = 312
-
-
-class Peer(Protocol):
-    """What a channel needs of its connection."""
-
-    loop: asyncio.AbstractEventLoop
-
-    @property
-    def faults(self) -> Faults:
-        """The scripted faults that are on."""
-
-    @property
-    def vhost(self) -> Vhost:
-        """The vhost that the client opened."""
-
-    @property
-    def deliverable(self) -> bool:
-        """True when messages may be sent to this client now."""
-
-    def capability(self, name: str) -> bool:
-        """Whether the client said that it understands ``name``."""
-
-    def send(
-        self,
-        channel: int,
-        signature: Signature,
-        layout: str = "",
-        values: Sequence[object] = (),
-    ) -> None:
-        """Send a method."""
-
-    def send_content(self, channel: int, properties: bytes, body: bytes) -> None:
-        """Send the content that follows a method."""
-
-    def admit_publish(self, channel: Channel, content: Content) -> None:
-        """Let a publish happen now, or later if there is an alarm."""
-
-    def forget_channel(self, number: int) -> None:
-        """Learn that the client closed a channel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +256,7 @@ class Channel:
         content = self._content
         if content is not None and content.complete:
             self._content = None
-            self.connection.admit_publish(self, content)
+            self.connection.admit_publish(self.number, lambda: self.publish(content))
 
     def _send_content(self, queued: QueuedMessage, queue: Queue) -> None:
         properties = queued.message.properties_with(queue.added_headers(queued))

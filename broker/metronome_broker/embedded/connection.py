@@ -11,13 +11,13 @@ from amqp import spec
 
 from metronome_broker.embedded.broker import Broker
 from metronome_broker.embedded.channel import Channel
-from metronome_broker.embedded.content import Content
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.faults import Faults
 from metronome_broker.embedded.greeting import LOCALES, MECHANISMS, SERVER_PROPERTIES
 from metronome_broker.embedded.heartbeat import Heartbeat
 from metronome_broker.embedded.link import Link
 from metronome_broker.embedded.stage import Stage
+from metronome_broker.embedded.vhost import Vhost
 from metronome_broker.embedded.wire import (
     FRAME_MAX,
     HEARTBEAT,
@@ -190,16 +190,12 @@ class Connection:
 
     # -- publishing under an alarm
 
-    def admit_publish(self, channel: Channel, content: Content) -> None:
+    def admit_publish(self, channel: int, publish: Callable[[], None]) -> None:
         """Publish, or stop reading from this client until an alarm is over."""
-        if not self.faults.blocked:
-            channel.publish(content)
-            return
-
-        def publish() -> None:
-            channel.publish(content)
-
-        self._held = lambda: self._attempt(channel.number, spec.Basic.Publish, publish)
+        if self.faults.blocked:
+            self._held = lambda: self._attempt(channel, spec.Basic.Publish, publish)
+        else:
+            publish()
 
     def freeze(self) -> None:
         """Neither read nor write until ``resume``."""
