@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask_metronome.api.blueprint import api
-from flask_metronome.api.definitions import cadence_words, definition_of
+from flask_metronome.api.definitions import cadence_words, definition_of, zone_of
 from flask_metronome.api.parsing import body_object, load
 from flask_metronome.api.queries import (
     WINDOWS,

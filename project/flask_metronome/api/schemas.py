@@ -181,11 +181,14 @@ class RunDetailSchema(RunSchema):
 class UpcomingSchema(Schema):
     """One due time to come."""
 
-    due_at = Instant()
+    due_at = Instant(attribute="at")
     local = fields.Function(
-        lambda due: due.local.isoformat(), metadata={"type": "string"}
+        lambda due: due.local.isoformat(),
+        metadata={"type": "string", "description": "On the cadence's own clock."},
     )
-    note = fields.String(allow_none=True)
+    note = fields.String(
+        allow_none=True, metadata={"description": "What the clocks do then."}
+    )
 
 
 class PreviewSchema(Schema):

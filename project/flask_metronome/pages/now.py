@@ -1,0 +1,162 @@
+"""The first page: how every schedule stands, and what went wrong last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask import render_template, request
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flask_metronome.api.definitions import cadence_words
+from flask_metronome.api.parsing import query_of
+from flask_metronome.api.queries import NowQuery
+from flask_metronome.async_views import database_now, on_loop, reading
+from flask_metronome.broker_probe import BrokerSight, see_broker
+from flask_metronome.core.run import RunState
+from flask_metronome.history import processes, runs, schedules
+from flask_metronome.history.values import (
+    Bar,
+    BeatView,
+    LaneView,
+    RunView,
+    ScheduleView,
+    Slice,
+    WorkerView,
+)
+from flask_metronome.pages.blueprint import pages
+from flask_metronome.pages.standing import Standing, standing_of
+from flask_metronome.pages.strip import Strip, draw
+from flask_metronome.state import State, state_of
+
+_ROWS = 100
+_LATEST = 8
+_BROKER_SECONDS = 1.5
+_FAILED = (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One schedule on the page."""
+
+    schedule: ScheduleView
+    words: str
+    standing: Standing
+    strip: Strip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Now:
+    """All that the first page shows, of one instant."""
+
+    now: datetime
+    rows: Sequence[Row]
+    next_cursor: str | None
+    beats: Sequence[BeatView]
+    workers: Sequence[WorkerView]
+    lanes: Sequence[LaneView]
+    broker: BrokerSight
+    missed: Sequence[RunView]
+    failed: Sequence[RunView]
+
+    @property
+    def live_beats(self) -> int:
+        """How many beats live."""
+        return sum(beat.alive for beat in self.beats)
+
+    @property
+    def live_workers(self) -> int:
+        """How many workers live."""
+        return sum(worker.alive for worker in self.workers)
+
+    @property
+    def troubled(self) -> Sequence[Row]:
+        """The schedules that somebody should look at."""
+        return [row for row in self.rows if row.standing.trouble]
+
+    @property
+    def unserved(self) -> Sequence[LaneView]:
+        """Lanes with schedules and no worker."""
+        return [lane for lane in self.lanes if lane.schedules and not lane.workers]
+
+
+@pages.get("/")
+@on_loop
+async def now() -> str:
+    """The first page, or with ``?part=now`` just what changes on it."""
+    query = query_of(NowQuery)
+    seen = await _see(state_of(), query)
+    name = "now_part.html" if query["part"] else "now.html"
+    return render_template(
+        f"metronome/{name}",
+        seen=seen,
+        q=query["q"],
+        page_seconds=state_of().settings.page_seconds,
+        address=request.full_path,
+    )
+
+
+async def _see(state: State, query: dict[str, Any]) -> Now:
+    # the broker may be slow, the page must not be: both are asked at once
+    broker = asyncio.create_task(asyncio.to_thread(see_broker, state, _BROKER_SECONDS))
+    wanted = schedules.ScheduleFilter(q=query["q"])
+    async with reading(state) as connection:
+        moment = await database_now(connection)
+        part = await schedules.list_schedules(
+            connection, wanted, limit=_ROWS, cursor=query["cursor"]
+        )
+        strips = await schedules.strips(connection, [item.id for item in part.items])
+        who = await _at_work(connection, state, moment)
+        missed, failed = await _latest(connection)
+    return Now(
+        now=moment,
+        rows=_rows(part, strips, moment),
+        next_cursor=part.next_cursor,
+        beats=who[0],
+        workers=who[1],
+        lanes=who[2],
+        broker=await broker,
+        missed=missed,
+        failed=failed,
+    )
+
+
+async def _at_work(
+    connection: AsyncConnection, state: State, moment: datetime
+) -> tuple[Sequence[BeatView], Sequence[WorkerView], Sequence[LaneView]]:
+    beats = await processes.list_beats(connection, moment)
+    workers = await processes.list_workers(
+        connection, moment, state.settings.lease_seconds
+    )
+    lanes = await processes.list_lanes(connection, state.lanes, workers)
+    return beats, workers, lanes
+
+
+async def _latest(
+    connection: AsyncConnection,
+) -> tuple[Sequence[RunView], Sequence[RunView]]:
+    missed = await runs.list_runs(
+        connection, runs.RunFilter(flags=("missed",)), limit=_LATEST
+    )
+    failed = await runs.list_runs(
+        connection, runs.RunFilter(states=_FAILED), limit=_LATEST
+    )
+    return missed.items, failed.items
+
+
+def _rows(
+    part: Slice[ScheduleView], strips: dict[str, list[Bar]], moment: datetime
+) -> list[Row]:
+    return [
+        Row(
+            schedule=item,
+            words=cadence_words(item.cadence),
+            standing=standing_of(item, strips.get(item.id, ()), moment),
+            strip=draw(strips.get(item.id, ()), moment),
+        )
+        for item in part.items
+        if item.state != "retired" or strips.get(item.id)
+    ]
