@@ -30,10 +30,12 @@ from flask_metronome.history.values import (
 from flask_metronome.pages.blueprint import pages
 from flask_metronome.pages.standing import Standing, standing_of
 from flask_metronome.pages.strip import Strip, draw
+from flask_metronome.pages.words import why
 from flask_metronome.state import State, state_of
 
 _ROWS = 100
-_LATEST = 8
+_LATEST = 60
+_TROUBLES = 8
 _BROKER_SECONDS = 1.5
 _FAILED = (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
 
@@ -49,6 +51,14 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Trouble:
+    """The newest of the runs that went wrong in the same way, and how many."""
+
+    run: RunView
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Now:
     """All that the first page shows, of one instant."""
 
@@ -59,8 +69,8 @@ class Now:
     workers: Sequence[WorkerView]
     lanes: Sequence[LaneView]
     broker: BrokerSight
-    missed: Sequence[RunView]
-    failed: Sequence[RunView]
+    missed: Sequence[Trouble]
+    failed: Sequence[Trouble]
 
     @property
     def live_beats(self) -> int:
@@ -137,14 +147,29 @@ async def _at_work(
 
 async def _latest(
     connection: AsyncConnection,
-) -> tuple[Sequence[RunView], Sequence[RunView]]:
+) -> tuple[Sequence[Trouble], Sequence[Trouble]]:
     missed = await runs.list_runs(
         connection, runs.RunFilter(flags=("missed",)), limit=_LATEST
     )
     failed = await runs.list_runs(
         connection, runs.RunFilter(states=_FAILED), limit=_LATEST
     )
-    return missed.items, failed.items
+    return _grouped(missed.items), _grouped(failed.items)
+
+
+def _grouped(found: Sequence[RunView]) -> list[Trouble]:
+    """One for each schedule and cause, or one task would hide all others."""
+    groups: dict[tuple[str, str], list[RunView]] = {}
+    for run in found:
+        groups.setdefault((run.schedule_key, why(run)), []).append(run)
+    return [
+        Trouble(run=same[0], count=sum(_due_times(run) for run in same))
+        for same in list(groups.values())[:_TROUBLES]
+    ]
+
+
+def _due_times(run: RunView) -> int:
+    return run.missed_count if run.missed_to is not None else 1
 
 
 def _rows(

@@ -22,7 +22,7 @@
   }
 
   function countdown(ms) {
-    if (ms <= 0) return ms > -1500 ? "now" : words(ms);
+    if (ms <= 0) return ms > -5000 ? "due now" : words(-ms).replace("in ", "") + " overdue";
     var s = Math.ceil(ms / 1000);
     if (s >= 86400) return words(ms);
     var h = Math.floor(s / 3600), m = Math.floor(s / 60) % 60;
