@@ -65,12 +65,15 @@ class Composed:
         """Where a service's port is published on this machine."""
         return self.compose("port", service, str(port)).strip()
 
-    def api(self, path: str) -> Any:
-        """``GET`` of the API as the token's holder."""
+    def api(self, path: str, body: Any = None) -> Any:
+        """``GET`` of the API with the token; ``POST`` when there is a body."""
+        token = self.environment["METRONOME_API_TOKEN"]
         request = urllib.request.Request(
             f"http://{self.address('web', 8000)}/metronome/api/v1{path}",
+            data=None if body is None else json.dumps(body).encode(),
             headers={
-                "Authorization": f"Bearer {self.environment['METRONOME_API_TOKEN']}"
+                "Authorization": f"Bearer {token}",
+                "Content-Type": "application/json",
             },
         )
         with urllib.request.urlopen(request, timeout=20) as response:
@@ -136,6 +139,17 @@ def test_every_process_is_there_and_healthy(composed: Composed) -> None:
     }
 
 
+@pytest.fixture(scope="module")
+def scheduled(composed: Composed) -> None:
+    """The shop has nothing to do in the default lane, so that gets a schedule."""
+    cadence = {"kind": "every", "every": 2, "unit": "seconds"}
+    composed.api(
+        "/schedules",
+        {"key": "by-the-test", "task": "shop.purge_sessions", "cadence": cadence},
+    )
+
+
+@pytest.mark.usefixtures("scheduled")
 @pytest.mark.parametrize("lane", LANES)
 def test_runs_succeed_in_every_lane(composed: Composed, lane: str) -> None:
     give_up = time.monotonic() + RUN_SECONDS
