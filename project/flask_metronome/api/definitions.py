@@ -8,7 +8,6 @@ from typing import Any
 
 from flask_metronome.core.cadence import cadence_from_dict
 from flask_metronome.core.schedule import Definition
-from flask_metronome.core.timing import Timing
 from flask_metronome.errors import CadenceInvalid
 from flask_metronome.history.values import ScheduleView
 
@@ -35,8 +34,3 @@ def cadence_words(cadence: Mapping[str, Any]) -> str:
         return cadence_from_dict(cadence).words()
     except CadenceInvalid as error:
         return f"not understood: {error}"
-
-
-def zone_of(timing: Timing) -> str:
-    """The zone whose clock a cadence means; UTC when it means none."""
-    return str(getattr(timing.cadence, "tz", "UTC"))

@@ -115,12 +115,14 @@ async def remove_schedule(key: str) -> None:
     """Remove a schedule; one that has runs is retired, its history stays."""
     only(body_object())
     wanted = expected_revision()
-    if wanted is not None:
-        async with reading() as connection:
-            current = await schedules.get_schedule(connection, key)
-        if current.revision != wanted:
-            raise PreconditionFailed(_moved_on(key, wanted))
-    await asyncio.to_thread(Operations(state_of()).remove, key, who=caller())
+    try:
+        await asyncio.to_thread(
+            Operations(state_of()).remove, key, who=caller(), expected_revision=wanted
+        )
+    except Conflict as error:
+        if wanted is not None:
+            raise PreconditionFailed(str(error)) from error
+        raise
 
 
 @api.route("/schedules/<key>/pause", methods=["POST"])

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from flask_metronome.api.blueprint import api
-from flask_metronome.api.definitions import cadence_words, definition_of, zone_of
+from flask_metronome.api.definitions import cadence_words, definition_of
 from flask_metronome.api.parsing import body_object, load
 from flask_metronome.api.queries import (
     WINDOWS,
@@ -146,7 +146,9 @@ async def schedule_stats(query: dict[str, Any], key: str) -> Stats:
 async def preview() -> dict[str, Any]:
     """The next due times of a cadence that need not exist; changes nothing."""
     body = body_object()
-    asked: dict[str, Any] = {name: body.pop(name) for name in ("count", "after") if name in body}
+    asked: dict[str, Any] = {
+        name: body.pop(name) for name in ("count", "after") if name in body
+    }
     options = load(PreviewBody, asked)
     definition = Definition.from_dict({"key": "preview", "task": "preview", **body})
     after = options["after"]

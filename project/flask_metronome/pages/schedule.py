@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from flask import render_template
 
-from flask_metronome.api.definitions import cadence_words, definition_of, zone_of
+from flask_metronome.api.definitions import cadence_words, definition_of
 from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.core.preview import PreviewInstant, preview, zone_of
 from flask_metronome.errors import InputInvalid
@@ -52,7 +52,7 @@ async def schedule(key: str) -> str:
     )
 
 
-def _coming(found: ScheduleView) -> tuple[tuple[PreviewInstant, ...], str, str]:
+def _coming(found: ScheduleView) -> tuple[list[PreviewInstant], str, str]:
     """Its next due times, their zone, and why there are none."""
     if found.state != "active":
         return [], "UTC", f"None while the schedule is {found.state}."

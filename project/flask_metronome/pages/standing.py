@@ -24,9 +24,7 @@ class Standing:
     detail: str = ""
 
 
-def standing_of(
-    schedule: ScheduleView, bars: Sequence[Bar], now: datetime
-) -> Standing:
+def standing_of(schedule: ScheduleView, bars: Sequence[Bar], now: datetime) -> Standing:
     """How a schedule stands, by its row and its last runs."""
     resting = _resting(schedule)
     if resting is not None:

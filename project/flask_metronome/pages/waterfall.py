@@ -82,14 +82,14 @@ def _phases(run: RunDetail, now: datetime) -> Iterator[_Phase]:
     yield from _before_start(run, now)
     before: AttemptView | None = None
     for number, attempt in enumerate(run.attempts, start=1):
-        if before is not None and before.ended_at is not None:
-            if attempt.started_at > before.ended_at:
-                yield _Phase(
-                    label="waits to retry" if before.state == "retried" else "waits",
-                    begins=before.ended_at,
-                    ends=attempt.started_at,
-                    tone="wait",
-                )
+        ended = before.ended_at if before is not None else None
+        if before is not None and ended is not None and attempt.started_at > ended:
+            yield _Phase(
+                label="waits to retry" if before.state == "retried" else "waits",
+                begins=ended,
+                ends=attempt.started_at,
+                tone="wait",
+            )
         ends = attempt.ended_at or (now if attempt.state == "running" else None)
         yield _Phase(
             label=f"attempt {number}",
