@@ -11,9 +11,8 @@ from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from flask_metronome.database import Database
 from flask_metronome.errors import SchemaBehind
@@ -57,10 +56,10 @@ def head() -> str:
 
 def current(connection: Connection) -> str | None:
     """The version the database has, if any."""
-    context = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE}
-    )
-    return context.get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    rows = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}")
+    return rows.scalar()
 
 
 def _config() -> Config:
