@@ -72,7 +72,9 @@ def _from_look(schedule: Any, tz: str | None) -> Cadence:
         return once(schedule.clocked_time)
     if hasattr(schedule, "freq") and hasattr(schedule, "byweekday"):
         return _from_rule(schedule, tz)
-    if isinstance(schedule, interval) and isinstance(schedule.run_every, timedelta):
+    if isinstance(schedule, interval):
+        if not isinstance(schedule.run_every, timedelta):
+            raise CadenceInvalid("run_every", "an interval", schedule.run_every)
         return every(schedule.run_every)
     raise CadenceInvalid("schedule", _KNOWN, schedule)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -93,10 +93,10 @@ def offset_at(zone: ZoneInfo, utc: datetime) -> timedelta:
 Change = tuple[datetime, timedelta, timedelta]
 
 
-@lru_cache(maxsize=None)
+@cache
 def changes(tz: str) -> tuple[Change, ...]:
     """The clock changes of a zone: when, the offsets before and after."""
-    zone, utc, step = ZoneInfo(tz), FIRST, timedelta(days=4)
+    zone, utc, step = ZoneInfo(tz), FIRST, timedelta(days=6)
     before, found = offset_at(zone, utc), []
     while utc < LAST:
         after = offset_at(zone, utc + step)
@@ -111,7 +111,7 @@ def changes(tz: str) -> tuple[Change, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=1)
+@cache
 def kinds() -> dict[tuple[object, ...], str]:
     """One zone for each distinct history of changes."""
     return {changes(tz): tz for tz in reversed(ZONES)}

@@ -153,7 +153,7 @@ def test_counting_agrees_with_walking(expression: str) -> None:
     cadence = cron(expression, tz="Europe/Berlin")
     for days, minutes in ((0, 1), (2, 3 * 60 + 7), (40, 11), (400, 59)):
         after = datetime(2026, 3, 27, 22, 13, 11, tzinfo=UTC)
-        until = after + timedelta(days=days if "*" != expression[0] else days / 80)
+        until = after + timedelta(days=days if expression[0] != "*" else days / 80)
         until += timedelta(minutes=minutes)
         walked = sum(1 for _ in cadence.between(after, until))
         assert cadence.count_between(after, until) == walked

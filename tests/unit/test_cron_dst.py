@@ -7,7 +7,7 @@ clock on the wall shows them, with its offset. ``|`` marks the change itself.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from cronsim import CronSim
@@ -150,9 +150,7 @@ def test_celery_10107_the_repeated_hour_is_not_lost() -> None:
 def test_celery_6438_every_minute_has_no_hole_at_fall_back() -> None:
     found = in_day(cron("* * * * *", "America/New_York"), "2026-11-01")
     assert len(found) == 25 * 60
-    assert {b - a for a, b in zip(found, found[1:], strict=False)} == {
-        timedelta(minutes=1)
-    }
+    assert {b - a for a, b in pairwise(found)} == {timedelta(minutes=1)}
 
 
 def test_celery_9653_a_time_in_the_gap_is_not_an_hour_late() -> None:
