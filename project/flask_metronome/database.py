@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from flask_metronome.clock import Clock, DatabaseClock
 from flask_metronome.errors import DatabaseUnreachable, SettingInvalid
+from flask_metronome.fork_guard import no_fork
 
 _SYNC_DRIVERS = {
     "postgresql": "postgresql+psycopg",
@@ -155,12 +156,14 @@ class Database:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        try:
-            connection = self.engine.connect()
-        except DBAPIError as error:
-            raise DatabaseUnreachable(self.public_url, error.orig or error) from error
-        with connection:
-            yield connection
+        with no_fork() if self.dialect == "sqlite" else nullcontext():
+            try:
+                connection = self.engine.connect()
+            except DBAPIError as error:
+                cause = error.orig or error
+                raise DatabaseUnreachable(self.public_url, cause) from error
+            with connection:
+                yield connection
 
     def _create(self) -> Engine:
         options: dict[str, Any] = {"pool_pre_ping": True}

@@ -1,0 +1,97 @@
+"""What is never stored: secrets, and endless text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_metronome.redaction import MASK, clip, clip_middle, redact, redact_text
+from flask_metronome.settings import Settings
+
+PATTERNS = Settings.__dataclass_fields__["redact"].default
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"password": "x", "n": 1}, {"password": MASK, "n": 1}),
+        ({"DB_PASSWORD": {"a": 1}}, {"DB_PASSWORD": MASK}),
+        ([{"Api_Key": 1}, ("b",)], [{"Api_Key": MASK}, ["b"]]),
+        ({"a": {"b": [{"access_token": "t"}]}}, {"a": {"b": [{"access_token": MASK}]}}),
+        ("token=abc&n=1", f"token={MASK}&n=1"),
+        (["amqp://u:hush@host/"], [f"amqp://u:{MASK}@host/"]),
+        (7, 7),
+        (None, None),
+    ],
+)
+def test_values_under_secret_keys(value: Any, expected: Any) -> None:
+    assert redact(value, PATTERNS) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("password=hush", "hush"),
+        ("PASSWORD: 'hush now'", "hush now"),
+        ('{"api_key": "hush"}', "hush"),
+        ("Authorization: Bearer hush", "hush"),
+        ("x-secret-y = hush, n=2", "hush"),
+        ("postgresql://me:hush@db/x", "hush"),
+        ("KeyError: {'client_secret': 'hush'}", "hush"),
+    ],
+)
+def test_secrets_in_text(text: str, secret: str) -> None:
+    clean = redact_text(text, PATTERNS)
+    assert secret not in clean
+    assert MASK in clean
+
+
+@pytest.mark.parametrize(
+    "text", ["the token was refused", "a: 1", "http://host:80/x", "passwords are bad"]
+)
+def test_harmless_text_stays(text: str) -> None:
+    assert redact_text(text, PATTERNS) == text
+
+
+def test_no_patterns_leave_all_but_passwords_of_urls() -> None:
+    assert redact({"password": "x"}, ()) == {"password": "x"}
+    assert redact("password=x", ()) == "password=x"
+    assert "hush" not in redact("amqp://u:hush@h", ())
+
+
+def test_the_original_is_not_changed() -> None:
+    value = {"a": [{"token": "x"}]}
+    redact(value, PATTERNS)
+    assert value == {"a": [{"token": "x"}]}
+
+
+def test_a_cut_is_marked() -> None:
+    assert clip("abc", 3) == "abc"
+    assert clip("abcdef", 4) == "abcd… (cut, 2 more characters)"
+    cut = clip_middle("h" * 50 + "m" * 100 + "t" * 50, 100)
+    assert cut.startswith("h" * 25)
+    assert cut.endswith("t" * 50)
+    assert "(cut, 100 more characters)" in cut
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(json)
+def test_redacting_twice_is_redacting_once(value: Any) -> None:
+    once = redact(value, PATTERNS)
+    assert redact(once, PATTERNS) == once
+
+
+@given(json)
+def test_a_value_under_a_secret_key_never_survives(value: Any) -> None:
+    assert redact({"outer": [{"my_password": value}]}, PATTERNS) == {
+        "outer": [{"my_password": MASK}]
+    }
