@@ -120,7 +120,8 @@ def configure(settings: FlowerSettings) -> None:
 
 def set_default(name: str, value: Any) -> None:
     """Change what an option is when nobody says anything about it."""
-    options._options[name].default = value
+    # tornado has no public way to this; Flower reads the same mapping
+    options._options[name.replace("_", "-")].default = value
 
 
 class GuardedFlower(Flower):

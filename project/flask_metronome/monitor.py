@@ -23,8 +23,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from flask_metronome.database import Database, is_disconnect
+from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.settings import Settings
 from flask_metronome.store import counters, leases, losses, overdue, retention, sweeps
 
@@ -254,7 +256,7 @@ class Monitor:
                 self._lease = None
                 break
             except Exception as error:
-                if is_disconnect(error):
+                if _is_away(error):
                     raise
                 failed.append(name)
                 _log.exception("the chore %s failed", name)
@@ -268,3 +270,13 @@ class Monitor:
             now = self._database.now(connection)
             leases.hold(connection, lease, ttl_seconds=self._ttl_seconds, now=now)
             return step(connection, now)
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether the next chore would meet the same: the database does not answer.
+
+    A lock that came too late or a cancelled statement is one chore's own.
+    """
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated
+    return isinstance(error, DatabaseUnreachable)

@@ -56,15 +56,15 @@ class World:
         monitor = self.monitor(**options)
         monitor.sweep()
         for _ in range(2):
-            self.clock.tick(25)
+            self.clock.tick(30)
             monitor.sweep()
         return monitor
 
     def wait(self, monitor: Monitor, seconds: float) -> Counter[str]:
-        """Let time go by while the monitor sweeps every five seconds; its sums."""
+        """Let time go by while the monitor sweeps now and then; its sums."""
         found: Counter[str] = Counter()
         while seconds > 0:
-            step = min(seconds, 5.0)
+            step = min(seconds, 15.0)
             self.clock.tick(step)
             seconds -= step
             found.update(self.sweep(monitor).changed)
