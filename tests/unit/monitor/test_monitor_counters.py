@@ -1,0 +1,274 @@
+"""Sums: each thing counted once, never falling, whatever is folded or pruned."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flask_metronome.core.run import FINAL, OPEN, RunState
+from flask_metronome.monitor import LEASE
+from flask_metronome.store import counters
+from flask_metronome.store.numbers import isolate, read_snapshot
+from flask_metronome.store.ticks import tick
+from metronome_monitoring.snapshot import Snapshot
+
+
+def _sums(world: Any) -> counters.Sums:
+    with world.database.read() as connection:
+        return counters.read_sums(connection)[0]
+
+
+def _sum(world: Any, name: str, label: str = "") -> int:
+    return _sums(world)[counters.CounterKey(name, "tick", label)]
+
+
+def _snapshot(world: Any, **options: Any) -> Snapshot:
+    with world.database.read() as connection:
+        return read_snapshot(
+            isolate(connection),
+            now=world.now,
+            version="1",
+            lease_seconds=30,
+            monitor_lease=LEASE,
+            **options,
+        )
+
+
+def test_a_run_counts_once_before_and_after_it_is_folded(world: Any) -> None:
+    schedule = world.schedule()
+    monitor = world.settled()
+    started = world.now
+    run = world.run(
+        schedule,
+        "failed",
+        started_at=started + timedelta(seconds=3),
+        finished_at=started + timedelta(seconds=45),
+        retries=2,
+        duplicates=1,
+        late=True,
+    )
+    before = _sums(world)
+    assert before[counters.CounterKey("runs", "tick", "failed")] == 1
+    assert before[counters.CounterKey("retries", "tick", "")] == 2
+    assert before[counters.CounterKey("duplicates", "tick", "")] == 1
+    assert before[counters.CounterKey("runs_flagged", "tick", "late")] == 1
+    assert before[counters.CounterKey("start_delay", "tick", "5.0")] == 1
+    assert before[counters.CounterKey("start_delay_ms", "tick", "")] == 3000
+    assert before[counters.CounterKey("run_duration", "tick", "60.0")] == 1
+    assert before[counters.CounterKey("run_duration_ms", "tick", "")] == 42_000
+    assert world.sweep(monitor)["runs_folded"] == 1
+    assert _sums(world) == before
+    assert world.row(run).counted
+    assert world.sweep(monitor)["runs_folded"] == 0
+
+
+def test_an_open_run_counts_what_it_has_so_far(world: Any) -> None:
+    schedule = world.schedule()
+    run = world.run(schedule, "retrying", started_at=world.now, retries=3)
+    assert _sum(world, "retries") == 3
+    assert _sum(world, "runs", "retrying") == 0
+    world.change_run(run, state="succeeded", finished_at=world.now)
+    assert _sum(world, "retries") == 3
+    assert _sum(world, "runs", "succeeded") == 1
+
+
+def test_attempts_count_by_outcome_and_plain_tasks_have_no_schedule(
+    world: Any,
+) -> None:
+    schedule = world.schedule()
+    run = world.run(schedule, "started", started_at=world.now)
+    world.attempt(run, state="retried")
+    world.attempt(run, state="lost", lost_cause="worker_dead", delivery=2)
+    world.attempt(run, state="running", delivery=3)
+    world.attempt(run, state="succeeded", run_id=None, task_id="plain")
+    expected = {
+        ("attempts", "tick", "retried"): 1,
+        ("attempts", "tick", "lost"): 1,
+        ("attempts", "", "succeeded"): 1,
+        ("attempts_lost", "", "worker_dead"): 1,
+    }
+
+    def attempts() -> dict[Any, int]:
+        return {
+            tuple(key): value
+            for key, value in _sums(world).items()
+            if key.name.startswith("attempts")
+        }
+
+    assert attempts() == expected
+    assert world.sweep(world.settled())["attempts_folded"] == 0
+    assert attempts() == expected
+
+
+def test_missed_due_times_do_not_change_their_cause_when_a_beat_decides(
+    world: Any,
+) -> None:
+    monitor = world.settled()
+    due = world.now + timedelta(seconds=60)
+    world.schedule(next_due_at=due, miss_after_at=due + timedelta(seconds=30))
+    world.wait(monitor, 400)
+    seen = _sum(world, "runs_missed", "scheduler_down")
+    assert seen == 6
+    with world.database.begin() as connection:
+        tick(connection, now=world.now, batch=10, owner="beat", lease_seconds=30)
+    assert _sum(world, "runs_missed", "scheduler_down") == seen
+    assert _sum(world, "runs_not_caught_up", "policy") == seen - 1
+    world.sweep(monitor)
+    assert _sum(world, "runs_missed", "scheduler_down") == seen
+
+
+def test_the_last_success_outlives_its_run(world: Any) -> None:
+    schedule = world.schedule()
+    moment = world.ago(100 * 86_400)
+    run = world.run(schedule, "succeeded", due_at=moment, finished_at=moment)
+    assert _snapshot(world).schedules[0].last_success_at == moment.timestamp()
+    world.sweep(world.monitor())
+    assert world.row(run) is None
+    assert _snapshot(world).schedules[0].last_success_at == moment.timestamp()
+
+
+def test_gauges_say_how_things_stand(world: Any) -> None:
+    due = world.now + timedelta(seconds=60)
+    first = world.schedule(
+        next_due_at=due, miss_after_at=due + timedelta(seconds=30), created_at=world.now
+    )
+    world.schedule("later", state="paused", created_at=world.now + timedelta(seconds=1))
+    world.run(first, "started", started_at=world.now, stuck=True)
+    world.run(first, "published", due_at=world.ago(1))
+    world.run(first, "waiting", due_at=world.ago(2))
+    world.beat()
+    world.beat(stopped_at=world.now)
+    world.beat(heartbeat_at=world.ago(16))
+    world.worker(active=["a", "b"])
+    world.worker(heartbeat_at=world.ago(91))
+    world.monitor().sweep()
+    found = _snapshot(world)
+    one, two = found.schedules
+    assert (one.key, one.enabled, one.overdue_seconds) == ("tick", True, 0.0)
+    assert (one.in_progress, one.waiting, one.stuck) == (1, 2, 1)
+    assert one.next_due_at == due.timestamp()
+    assert (two.key, two.enabled) == ("later", False)
+    assert (found.beats_up, found.workers_up, found.executing) == (1, 1, 2)
+    assert found.beat_last_tick_at == world.now.timestamp()
+    assert found.monitor_last_sweep_at == world.now.timestamp()
+    world.clock.tick(90)
+    assert _snapshot(world).schedules[0].overdue_seconds == 0.0
+    world.clock.tick(1)
+    assert _snapshot(world).schedules[0].overdue_seconds == 31.0
+
+
+def test_schedules_beyond_the_bound_share_one_name(world: Any) -> None:
+    for number in range(5):
+        schedule = world.schedule(
+            f"s{number}", created_at=world.now + timedelta(seconds=number)
+        )
+        world.run(schedule, "succeeded", finished_at=world.now)
+    found = _snapshot(world, most_schedules=2)
+    assert [s.key for s in found.schedules] == ["s0", "s1", "__other__"]
+    assert found.schedules[2].sums["runs"] == {"succeeded": 3}
+
+
+# -- whatever happens, in whatever order ---------------------------------------
+
+_STATES = sorted(state.value for state in FINAL | OPEN)
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("run"), st.sampled_from(_STATES), st.booleans()),
+        st.tuples(st.just("end"), st.integers(0, 5), st.sampled_from(sorted(FINAL))),
+        st.tuples(st.just("retry"), st.integers(0, 5)),
+        st.tuples(st.just("attempt"), st.integers(0, 5), st.sampled_from(
+            ["running", "succeeded", "retried", "lost"]
+        )),
+        st.tuples(st.just("sweep")),
+        st.tuples(st.just("years")),
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+class _History:
+    """Applies steps to a world; asks after each whether a sum fell."""
+
+    def __init__(self, world: Any) -> None:
+        self.world = world
+        self.schedule = world.schedule()
+        self.monitor = world.monitor()
+        self.open: list[str] = []
+        self.number = 0
+        self.seen: counters.Sums = counters.Sums()
+
+    def run(self, state: str, missed: bool) -> None:
+        self.number += 1
+        found = self.world.run(
+            self.schedule,
+            state,
+            due_at=self.world.now + timedelta(microseconds=self.number),
+            missed=missed,
+            reason="publish_failed" if missed else None,
+            started_at=self.world.now if state == "started" else None,
+        )
+        if RunState(state) in OPEN:
+            self.open.append(found)
+
+    def end(self, place: int, state: RunState) -> None:
+        if place < len(self.open):
+            self.world.change_run(
+                self.open.pop(place), state=state, finished_at=self.world.now
+            )
+
+    def retry(self, place: int) -> None:
+        if place < len(self.open):
+            found = self.open[place]
+            retries = self.world.row(found).retries + 1
+            self.world.change_run(found, retries=retries)
+
+    def attempt(self, place: int, state: str) -> None:
+        if place < len(self.open):
+            self.number += 1
+            self.world.attempt(self.open[place], state=state, delivery=self.number)
+
+    def sweep(self) -> None:
+        self.world.clock.tick(5)
+        assert self.monitor.sweep().failed == ()
+
+    def years(self) -> None:
+        self.world.clock.tick(86_400 * 200)
+        # what runs for years would be flagged or lost: that only adds
+        assert self.monitor.sweep().failed == ()
+        self.open = [
+            run
+            for run in self.open
+            if (row := self.world.row(run)) is not None and row.state in OPEN
+        ]
+
+    def check(self) -> None:
+        now = _sums(self.world)
+        fallen = {key: (n, now[key]) for key, n in self.seen.items() if now[key] < n}
+        assert not fallen
+        self.seen = now
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=_STEPS)
+def test_no_sum_ever_falls(
+    new_world: Callable[[Path], Any], steps: list[tuple[Any, ...]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = new_world(Path(folder))
+        try:
+            history = _History(world)
+            for name, *arguments in steps:
+                getattr(history, name)(*arguments)
+                history.check()
+        finally:
+            world.database.dispose()
