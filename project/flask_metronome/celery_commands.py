@@ -117,10 +117,9 @@ class _one_sentence:
 
 
 def _is_ours(error: Exception) -> bool:
-    return type(error).__module__.partition(".")[0] in (
-        "flask_metronome",
-        "metronome_broker",
-    )
+    home = type(error).__module__.partition(".")[0]
+    # Flask's own NoAppException comes when FLASK_APP leads nowhere.
+    return home in ("flask", "flask_metronome", "metronome_broker")
 
 
 def _install() -> None:

@@ -226,7 +226,8 @@ class Metronome:
 def _register(state: State, declared: DeclaredTask) -> None:
     if declared.lane is not None:
         state.celery.add_lane(declared.lane)
-    options = dict(declared.options)
+    # shared tasks would be registered with every other app of the process, too
+    options = {"shared": False, **declared.options}
     if declared.lane is not None:
         options["lane"] = declared.lane
     state.celery.task(name=declared.name, **options)(declared.function)

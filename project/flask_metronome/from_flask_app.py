@@ -6,6 +6,7 @@ every way in which Flask finds an app: a module, a file, a factory, ``app.py``.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from flask.cli import ScriptInfo
@@ -20,6 +21,6 @@ def __getattr__(name: str) -> Any:
     if name not in ("app", "celery"):
         raise AttributeError(name)
     if not _FOUND:
-        flask_app = ScriptInfo().load_app()
+        flask_app = ScriptInfo(app_import_path=os.environ.get("FLASK_APP")).load_app()
         _FOUND["celery"] = state_of(flask_app).celery
     return _FOUND["celery"]

@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flask_metronome.database import is_disconnect
+from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.state import State
 
 Answer = TypeVar("Answer")
@@ -17,13 +20,22 @@ Answer = TypeVar("Answer")
 def ask(
     state: State, question: Callable[[AsyncConnection], Awaitable[Answer]]
 ) -> Answer:
-    """Read from the history and wait for the answer."""
+    """Read from the history and wait for the answer.
+
+    :raises DatabaseUnreachable: the database does not answer.
+    """
 
     async def answer() -> Answer:
         async with state.loop.engine.connect() as connection:
             return await question(connection)
 
-    return state.loop.run(answer())
+    try:
+        return state.loop.run(answer())
+    except DBAPIError as error:
+        if "no such table" not in str(error) and is_disconnect(error):
+            cause = error.orig or error
+            raise DatabaseUnreachable(state.database.public_url, cause) from error
+        raise
 
 
 def now_of(state: State) -> datetime:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import click
@@ -32,6 +32,7 @@ class Wanted:
     :param environ: what the processes get beside this process's environment.
     :param beside: more processes, such as the demo's mail sink.
     :param lanes: those that the worker serves; none: all of them.
+    :param pages: more pages to name when all is up: what → its path.
     :param notes: more lines to print when all is up.
     """
 
@@ -43,6 +44,7 @@ class Wanted:
     environ: Mapping[str, str]
     beside: tuple[Process, ...] = ()
     lanes: tuple[str, ...] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -175,6 +177,10 @@ def _announcement(state: State, layout: Layout, wanted: Wanted) -> str:
         f"  API       {layout.page_url}api/v1/schedules",
         f"  Flower    {layout.flower_url}/  ({login})",
         f"  database  {state.database.public_url}",
+        *(
+            f"  {name:<8}  {layout.web_url}{path}"
+            for name, path in wanted.pages.items()
+        ),
         *(f"  {note}" for note in wanted.notes),
         "Press Ctrl-C to stop.",
         "",

@@ -114,7 +114,7 @@ def _values(kind: str, value: Any, tz: str) -> dict[str, Any]:
     if kind == "once":
         return {"at": value.isoformat()}
     if kind == "rrule":
-        return {"text": value, "tz": tz}
+        return {"rule": value, "tz": tz}
     return _solar(value)
 
 

@@ -14,6 +14,15 @@ from metronome_broker.errors import BrokerError, InvalidLane
 BAD_INPUT = 2
 FAILED = 1
 
+#: What a missing module is installed by.
+_EXTRAS = {
+    "aiomysql": "mysql",
+    "aiosmtpd": "demo",
+    "ephem": "solar",
+    "psycopg": "postgres",
+    "psycopg_pool": "postgres",
+    "pymysql": "mysql",
+}
 _URL_PASSWORD = re.compile(r"(?P<start>\w://[^\s:/@]*:)[^\s@/]+(?=@)")
 
 
@@ -40,6 +49,11 @@ def as_failure(error: Exception) -> click.ClickException | None:
         return Failure(str(error))
     if isinstance(error, SQLAlchemyError):
         return Failure(_database_sentence(error))
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+        extra = _EXTRAS[error.name]
+        return Failure(
+            f"{error.name} is not installed: pip install 'Flask-Metronome[{extra}]'"
+        )
     return None
 
 

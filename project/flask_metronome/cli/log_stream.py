@@ -16,6 +16,8 @@ _BAD_COLOR = "31"
 # another program's own prefix is its level.
 _CELERY = re.compile(r"^\[\d{4}-\d\d-\d\d [\d:,]+: (?P<level>[A-Z]+)/[^\]]+\] ")
 _TORNADO = re.compile(r"^\[(?P<level>[DIWEC]) \d{6} [\d:]+ [^\]]+\] ")
+# Werkzeug colours its lines also when nobody will see colours.
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LEVELS = {"D": "DEBUG", "I": "INFO", "W": "WARNING", "E": "ERROR", "C": "CRITICAL"}
 
 
@@ -38,8 +40,8 @@ class LogStream:
         self.broken = threading.Event()
 
     def write(self, name: str, line: str) -> None:
-        """One line of one process, made short."""
-        text = without_prefix(line.rstrip("\r\n"))
+        """One line of one process."""
+        text = line.rstrip("\r\n")
         if text.strip():
             color = self._colors.get(name, _SUPERVISOR_COLOR)
             shown = self._painted(text, _BAD_COLOR) if _BAD.match(text) else text
@@ -59,8 +61,9 @@ class LogStream:
         def copy() -> None:
             with pipe:
                 for line in pipe:
-                    if not any(pattern.search(line) for pattern in omitted):
-                        self.write(name, line)
+                    text = without_prefix(line)
+                    if not any(pattern.search(text) for pattern in omitted):
+                        self.write(name, text)
 
         thread = threading.Thread(target=copy, name=f"log-of-{name}", daemon=True)
         thread.start()
@@ -82,7 +85,8 @@ class LogStream:
 
 
 def without_prefix(line: str) -> str:
-    """A line of Celery or Flower without the time and process that it repeats."""
+    """A line without colours, and without the time and process that it repeats."""
+    line = _ANSI.sub("", line)
     match = _CELERY.match(line) or _TORNADO.match(line)
     if match is None:
         return line

@@ -20,10 +20,16 @@ _WEB_NOISE = (
     re.compile(r"This is a development server\. Do not use it in a production"),
     re.compile(r"^ \* Running on "),
 )
+_BEAT_NOISE = (re.compile(r"^setup plugin alembic"),)
+_WORKER_NOISE = (
+    re.compile(r"^(?:mingle|Global QoS|Connected to)\b"),
+    # Its end is written, too: one line an attempt is enough.
+    re.compile(r"^Task \S+ received$"),
+)
 _FLOWER_NOISE = (
-    re.compile(r"\] (?:Broker: |Registered tasks|Visit me at)"),
-    re.compile(r"^(?:\[?'|\s+')"),
-    re.compile(r"] 200 (?:GET|HEAD) "),
+    re.compile(r"^(?:Broker: |Registered tasks|Visit me at|Connected to|\[?'|\s+')"),
+    # It asks before the worker is there, and asks again.
+    re.compile(r"^WARNING Inspect method \w+ failed"),
 )
 _ROOT_WARNING = "You're running the worker with superuser privileges"
 
@@ -77,23 +83,16 @@ class Layout:
 
     def _beat(self) -> Process:
         words = (*_celery("beat"), "--scheduler", "metronome", "--loglevel", "INFO")
-        return self._process("beat", words)
+        return self._process("beat", words, omitted=_BEAT_NOISE)
 
     def _worker(self) -> Process:
         # A name of its own: two `up` on one machine must not be one worker.
-        name = f"up-{os.getpid()}@%h"
-        words: tuple[str, ...] = (
-            "--hostname",
-            name,
-            "--concurrency",
-            str(self.concurrency),
-        )
+        words = [f"--hostname=up-{os.getpid()}@%h", f"--concurrency={self.concurrency}"]
         if self.lanes:
             queues = ",".join(Lane(name=lane).queue_name for lane in self.lanes)
-            words = (*words, "--queues", queues)
-        return self._process(
-            "worker", (*_celery("worker"), *words, "--loglevel", "INFO")
-        )
+            words.append(f"--queues={queues}")
+        argv = (*_celery("worker"), *words, "--loglevel=INFO")
+        return self._process("worker", argv, omitted=_WORKER_NOISE)
 
     def _monitor(self) -> Process:
         return self._process("monitor", ("flask", "metronome", "monitor"))

@@ -61,6 +61,7 @@ def demo(
         environ=environ,
         beside=(_mail_sink(shop.mails, smtp_port, {**os.environ, **environ}),),
         lanes=SERVED,
+        pages={"shop": "/"},
         notes=(f"mails     {shop.mails}", f"reports   {shop.reports}"),
         **options,
     )

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import click
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from flask_metronome.cli.failure import as_failure, without_passwords
+from flask_metronome.cli.output import (
+    print_fields,
+    print_json,
+    print_table,
+    seconds,
+)
+from flask_metronome.core.run import RunState
+from flask_metronome.errors import (
+    AlreadyExists,
+    DatabaseUnreachable,
+    NotFound,
+    SettingInvalid,
+    UnknownTask,
+)
+from metronome_broker import BrokerUnreachable, InvalidLane
+
+NOON = datetime(2027, 1, 31, 12, tzinfo=UTC)
+
+
+def test_columns_are_as_wide_as_their_widest_cell(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(("A", "LONG"), [("aaa", NOON), ("b", None)], empty="-")
+    assert capsys.readouterr().out.splitlines() == [
+        "A    LONG",
+        "aaa  2027-01-31 12:00:00Z",
+        "b",
+    ]
+
+
+def test_an_empty_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("A",), [], empty="No schedules.")
+    assert capsys.readouterr().out == "No schedules.\n"
+
+
+def test_line_breaks_do_not_break_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("A", "B"), [("one\ntwo", "x")], empty="-")
+    assert capsys.readouterr().out.splitlines()[1] == "one two  x"
+
+
+def test_fields_without_a_value_are_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_fields({"key": "a", "error": None, "late": False, "args": []})
+    assert capsys.readouterr().out == "key  a\n"
+
+
+def test_json_has_instants_in_utc_and_plain_states(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_json({"at": NOON, "state": RunState.MISSED, "some": (1, 2)})
+    assert json.loads(capsys.readouterr().out) == {
+        "at": "2027-01-31T12:00:00Z",
+        "state": "missed",
+        "some": [1, 2],
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, ""), (0.00123, "0.00123 s"), (12.345, "12.3 s")]
+)
+def test_durations_are_short(value: float | None, shown: str) -> None:
+    assert seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnknownTask("task", "one of a", "b"), 2),
+        (SettingInvalid("METRONOME_X", "y", "z"), 2),
+        (InvalidLane("lane must be x"), 2),
+        (click.BadParameter("no"), 2),
+        (NotFound("schedule", "a"), 1),
+        (AlreadyExists("a"), 1),
+        (DatabaseUnreachable("sqlite:///x", OSError("gone")), 1),
+        (BrokerUnreachable("amqp://x", OSError("refused")), 1),
+        (OperationalError("select", {}, Exception("locked")), 1),
+    ],
+)
+def test_bad_input_is_2_and_a_failure_is_1(error: Exception, code: int) -> None:
+    failure = as_failure(error)
+    assert failure is not None
+    assert failure.exit_code == code
+    assert "\n" not in failure.format_message()
+
+
+def test_a_fault_of_the_program_keeps_its_traceback() -> None:
+    assert as_failure(ZeroDivisionError()) is None
+
+
+def test_missing_tables_name_the_command_that_makes_them() -> None:
+    error = OperationalError(
+        "select", {}, Exception("no such table: metronome_schedules")
+    )
+    failure = as_failure(error)
+    assert failure is not None
+    assert "flask metronome init-db" in failure.format_message()
+
+
+def test_passwords_are_never_printed() -> None:
+    said = without_passwords("no amqp://me:s3cret@host:5672//, no x://u:p@h and a:b")
+    assert said == "no amqp://me:**@host:5672//, no x://u:**@h and a:b"
+    failure = as_failure(
+        OperationalError("s", {}, Exception("postgresql://me:s3cret@h/d refused"))
+    )
+    assert failure is not None
+    assert "s3cret" not in failure.format_message()
