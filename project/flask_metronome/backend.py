@@ -110,7 +110,8 @@ class ResultBackend(BaseBackend):
             outcome,
             trace,
             redact=self._patterns,
-            acks_late=self._acks_late(request),
+            # a killed pool process whose message comes back is not stored here
+            comes_back=state == states.RETRY and self._acks_late(request),
         )
         if ending is None:
             holder = (request.id, fence) if fence is not None else None

@@ -92,27 +92,32 @@ def ending_from_state(
     trace: str | None,
     *,
     redact: Sequence[str] = (),
-    acks_late: bool = True,
+    comes_back: bool = True,
 ) -> Ending | None:
     """The ending that a Celery state means; ``None`` for one that ends nothing.
 
     :param outcome: the return value or the exception.
-    :param acks_late: whether the broker still has the message.
+    :param comes_back: whether the broker still has the message of an attempt
+        that is lost.
     """
     if celery_state == states.SUCCESS:
         return ending_of(request, AttemptState.SUCCEEDED)
     if celery_state == states.RETRY:
-        return _retry(request, outcome, trace, redact, acks_late)
+        return _retry(request, outcome, trace, redact, comes_back)
     error = outcome if isinstance(outcome, BaseException) else None
     if celery_state == states.FAILURE:
-        return _failure(request, error, trace, redact)
+        return _failure(request, error, trace, redact, comes_back)
     if celery_state == states.REVOKED:
         return ending_of(request, AttemptState.CANCELLED, error=error, redact=redact)
     return None
 
 
 def _failure(
-    request: Any, error: BaseException | None, trace: str | None, redact: Sequence[str]
+    request: Any,
+    error: BaseException | None,
+    trace: str | None,
+    redact: Sequence[str],
+    comes_back: bool,
 ) -> Ending:
     more: dict[str, Any] = {}
     state = AttemptState.FAILED
@@ -120,6 +125,7 @@ def _failure(
         state = AttemptState.LOST
         killed = "signal" in str(error)
         more["lost_cause"] = LostCause.CHILD_KILLED if killed else LostCause.EXIT
+        more["comes_back"] = comes_back
     elif isinstance(error, (TimeLimitExceeded, SoftTimeLimitExceeded)):
         state = AttemptState.TIMED_OUT
         soft = isinstance(error, SoftTimeLimitExceeded)
@@ -152,7 +158,7 @@ def _retry(
     outcome: Any,
     trace: str | None,
     redact: Sequence[str],
-    acks_late: bool,
+    comes_back: bool,
 ) -> Ending:
     cancelled = isinstance(outcome, Retry) and fence_of(request) is None
     if cancelled:
@@ -161,7 +167,7 @@ def _retry(
         dying = worker_state.should_terminate not in (None, False)
         cause = LostCause.COLD_SHUTDOWN if dying else LostCause.CONNECTION
         return ending_of(
-            request, AttemptState.LOST, lost_cause=cause, comes_back=acks_late
+            request, AttemptState.LOST, lost_cause=cause, comes_back=comes_back
         )
     retry = getattr(request, "metronome_retry", None)
     error = outcome.exc if isinstance(outcome, Retry) else outcome

@@ -15,6 +15,7 @@ from flask import current_app, has_app_context
 from flask_metronome.core.claim import Delivery, Verdict
 from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import AttemptState
+from flask_metronome.deliveries import consistent_limits
 from flask_metronome.endings import (
     ending_of,
     fence_of,
@@ -37,6 +38,19 @@ class MetronomeTask(Task):
     """
 
     abstract = True
+    Request = "flask_metronome.deliveries:MetronomeRequest"
+
+    @classmethod
+    def bind(cls, app: Any) -> Any:
+        """Celery's binding; a limit of its own makes the default of the other fit."""
+        bound = super().bind(app)
+        hard, soft = cls.time_limit, cls.soft_time_limit
+        if hard and soft and soft > hard:
+            if soft == app.conf.task_soft_time_limit:
+                cls.time_limit, cls.soft_time_limit = consistent_limits(hard, soft)
+            elif hard == app.conf.task_time_limit:
+                cls.time_limit = soft + (hard - app.conf.task_soft_time_limit)
+        return bound
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the body: directly, eagerly, or as a worker for a delivery.

@@ -72,7 +72,7 @@ def claim(
         return Claim(verdict=judgement.verdict)
     if previous is not None:
         _settle_previous(connection, run, previous, judgement, now)
-    return _carry_out(connection, run, delivery, judgement, now)
+    return _carry_out(connection, run, previous, delivery, judgement, now)
 
 
 def receive(connection: Connection, run_ids: Sequence[str], *, now: datetime) -> None:
@@ -204,6 +204,7 @@ def _settle_previous(
 def _carry_out(
     connection: Connection,
     run: Row[Any],
+    previous: Row[Any] | None,
     delivery: Delivery,
     judgement: Judgement,
     now: datetime,
@@ -229,7 +230,7 @@ def _carry_out(
             run,
             now,
             state=RunState.LOST,
-            reason=LostCause.SUPERSEDED,
+            reason=(previous and previous.lost_cause) or LostCause.SUPERSEDED,
             error="The worker that ran it died before it could report.",
             finished_at=now,
             live_key=None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -114,15 +115,26 @@ class Ledger:
         ending: Ending | None = None,
         result: Result | None = None,
         inline: bool = False,
+        wait_seconds: float = 0.0,
     ) -> None:
         """Like :meth:`write`, by the writer thread where there is one.
 
         :param inline: write now: the caller is a task and not an event loop.
+        :param wait_seconds: give the thread so long before going on.
         """
         if inline:
             self.write(ending=ending, result=result)
-        else:
-            self._hand_over(lambda: self.write(ending=ending, result=result))
+            return
+        written = threading.Event()
+
+        def write() -> None:
+            try:
+                self.write(ending=ending, result=result)
+            finally:
+                written.set()
+
+        self._hand_over(write)
+        written.wait(wait_seconds)
 
     def close_unstarted(
         self, run_id: str, *, state: RunState, reason: str, error: str | None = None

@@ -1,0 +1,76 @@
+"""What a worker's main process knows of a delivery, with what Celery leaves out.
+
+Celery says nothing when it hands back the message of a killed pool process,
+and enforces no hard time limit that is shorter than the soft one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
+from celery import states
+from celery.worker.request import Request
+
+from flask_metronome.endings import ending_from_state, run_of
+from flask_metronome.state import state_of
+from flask_metronome.store.ledger import ledger_of
+
+logger = logging.getLogger(__name__)
+
+#: How long the requeue of a lost message waits for the loss to be written.
+_WAIT_SECONDS = 1.0
+#: The soft limit of one that has a shorter hard one: 1440 s of 1500 s.
+_SOFT_SHARE = 0.96
+#: Hard and soft time limit, in seconds.
+Limits = tuple[float | None, float | None]
+
+
+class MetronomeRequest(Request):
+    """A delivery whose loss is recorded before the broker gets it back."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        hard, soft = (*(self._request_dict.get("timelimit") or ()), None, None)[:2]
+        self.time_limits: Limits = consistent_limits(
+            hard or self.task.time_limit, soft or self.task.soft_time_limit
+        )
+
+    def on_failure(
+        self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
+    ) -> Any:
+        """Celery's handler of a failed or lost delivery, after our record of it."""
+        try:
+            self._note_loss(exc_info.exception)
+        except Exception:
+            logger.exception("The loss of %s could not be recorded", self.id)
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def _note_loss(self, error: BaseException) -> None:
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        if self._already_cancelled or self._already_revoked:
+            return
+        if isinstance(error, SystemExit):
+            error = WorkerLostError("Worker exited prematurely: exit.")
+        comes_back = self.task.acks_late and self.task.reject_on_worker_lost
+        if not isinstance(error, WorkerLostError) or not comes_back:
+            return
+        context = self._context
+        if run_of(context) is None:
+            return
+        state = state_of(self.app)
+        ending = ending_from_state(
+            context, states.FAILURE, error, None, redact=state.settings.redact
+        )
+        if ending is not None:
+            ledger_of(state).post(ending=ending, wait_seconds=_WAIT_SECONDS)
+
+
+def consistent_limits(hard: float | None, soft: float | None) -> Limits:
+    """Hard and soft limit in seconds, so that the soft one is the shorter."""
+    if hard and soft and soft >= hard:
+        return hard, hard * _SOFT_SHARE
+    return hard, soft

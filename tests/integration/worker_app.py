@@ -1,0 +1,148 @@
+"""A Flask app for the worker tests: each task ends in a way of its own.
+
+Every body writes a line to a side file, so that a test can compare what was
+recorded with what really ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
+from flask import Flask, current_app
+
+from flask_metronome import Metronome
+
+app = Flask(__name__, instance_path=os.environ["METRONOME_DATA_DIR"])
+metronome = Metronome(app)
+celery = metronome.celery
+celery.conf.update(
+    worker_hijack_root_logger=False,
+    worker_soft_shutdown_timeout=float(
+        os.environ.get("METRONOME_TEST_SOFT_SHUTDOWN", "10")
+    ),
+)
+
+
+def ran(task: Any) -> int:
+    """Note that this body runs; how often it has by now."""
+    with Path(os.environ["METRONOME_TEST_SIDE"]).open("a+") as side:
+        side.write(f"{task.request.id} {task.request.retries} {os.getpid()}\n")
+        side.flush()
+        side.seek(0)
+        return sum(line.startswith(task.request.id) for line in side)
+
+
+def wait_for_flag(name: str) -> None:
+    """Return when the test has made that file, or after half a minute."""
+    flag = Path(os.environ["METRONOME_TEST_SIDE"]).with_name(name)
+    give_up = time.monotonic() + 30
+    while not flag.exists() and time.monotonic() < give_up:
+        time.sleep(0.05)
+
+
+@metronome.task(bind=True, name="t.succeed")
+def succeed(self: Any, value: Any = None, password: str = "") -> Any:
+    ran(self)
+    return {"app": current_app.import_name, "value": value, "password": password}
+
+
+@metronome.task(bind=True, name="t.fail")
+def fail(self: Any) -> None:
+    ran(self)
+    raise ValueError("no luck with token=abc123")
+
+
+@metronome.task(
+    bind=True,
+    name="t.flaky",
+    autoretry_for=(ConnectionError,),
+    retry_backoff=False,
+    default_retry_delay=0,
+    max_retries=3,
+)
+def flaky(self: Any, fails: int) -> str:
+    ran(self)
+    if self.request.retries < fails:
+        raise ConnectionError(f"try {self.request.retries}")
+    return "at last"
+
+
+@metronome.task(bind=True, name="t.silent", ignore_result=True)
+def silent(self: Any, error: bool = False) -> None:
+    ran(self)
+    if error:
+        raise KeyError("silent")
+
+
+@metronome.task(bind=True, name="t.wait")
+def wait(self: Any, flag: str) -> str:
+    ran(self)
+    wait_for_flag(flag)
+    return "waited"
+
+
+@metronome.task(bind=True, name="t.die_once")
+def die_once(self: Any) -> str:
+    if ran(self) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "lives"
+
+
+@metronome.task(bind=True, name="t.early", acks_late=False)
+def early(self: Any) -> None:
+    ran(self)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@metronome.task(bind=True, name="t.leave")
+def leave(self: Any) -> None:
+    ran(self)
+    sys.exit(3)
+
+
+@metronome.task(bind=True, name="t.too_long", time_limit=1)
+def too_long(self: Any) -> None:
+    ran(self)
+    with contextlib.suppress(SoftTimeLimitExceeded):
+        time.sleep(20)
+    time.sleep(20)
+
+
+@metronome.task(bind=True, name="t.soft", soft_time_limit=1, time_limit=20)
+def soft(self: Any) -> None:
+    ran(self)
+    time.sleep(10)
+
+
+@metronome.task(bind=True, name="t.ignore")
+def ignore(self: Any) -> None:
+    ran(self)
+    raise Ignore
+
+
+@metronome.task(bind=True, name="t.reject")
+def reject(self: Any, requeue: bool = False) -> str:
+    if ran(self) > 1:
+        return "second time"
+    raise Reject("do not want", requeue=requeue)
+
+
+@metronome.task(bind=True, name="t.replace")
+def replace(self: Any) -> Any:
+    ran(self)
+    return self.replace(succeed.s("replaced"))
+
+
+@metronome.task(bind=True, name="t.progress")
+def progress(self: Any, flag: str) -> str:
+    ran(self)
+    self.update_state(state="PROGRESS", meta={"done": 1})
+    wait_for_flag(flag)
+    return "done"
