@@ -69,7 +69,7 @@ class Composed:
         """``GET`` of the API with the token; ``POST`` when there is a body."""
         token = self.environment["METRONOME_API_TOKEN"]
         request = urllib.request.Request(
-            f"http://{self.address('web', 8000)}/metronome/api/v1{path}",
+            f"http://{self.address('web', 8000)}/metronome{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={
                 "Authorization": f"Bearer {token}",
@@ -100,7 +100,9 @@ def composed() -> Iterator[Composed]:
         try:
             project.compose("up", "--wait", "--wait-timeout", "300")
         except AssertionError as error:
-            pytest.fail(f"{error}\n{project.compose('logs', '--tail', '30')}")
+            pytest.fail(
+                f"{error}\n{project.compose('logs', '--no-color', '--tail', '30')}"
+            )
         yield project
     finally:
         project.compose("down", "--volumes", "--timeout", "5")
@@ -144,7 +146,7 @@ def scheduled(composed: Composed) -> None:
     """The shop has nothing to do in the default lane, so that gets a schedule."""
     cadence = {"kind": "every", "every": 2, "unit": "seconds"}
     composed.api(
-        "/schedules",
+        "/api/v1/schedules",
         {"key": "by-the-test", "task": "shop.purge_sessions", "cadence": cadence},
     )
 
@@ -154,13 +156,13 @@ def scheduled(composed: Composed) -> None:
 def test_runs_succeed_in_every_lane(composed: Composed, lane: str) -> None:
     give_up = time.monotonic() + RUN_SECONDS
     while time.monotonic() < give_up:
-        page = composed.api(f"/runs?lane={lane}&state=succeeded&limit=1")
+        page = composed.api(f"/api/v1/runs?lane={lane}&state=succeeded&limit=1")
         if page["items"]:
             run = page["items"][0]
             assert f"worker-{lane}" in worker_names(composed)[run["worker"]]
             return
         time.sleep(1)
-    pytest.fail(f"no run succeeded in lane {lane}: {composed.api('/runs')}")
+    pytest.fail(f"no run succeeded in lane {lane}: {composed.api('/api/v1/runs')}")
 
 
 def worker_names(composed: Composed) -> dict[str, str]:
@@ -168,8 +170,28 @@ def worker_names(composed: Composed) -> dict[str, str]:
     return {f"celery@{row['ID'][:12]}": row["Name"] for row in composed.containers()}
 
 
+def test_a_retry_stays_in_its_lane(composed: Composed) -> None:
+    give_up = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < give_up:
+        page = composed.api("/api/v1/schedules/restock/runs?state=succeeded")
+        retried = [run for run in page["items"] if run["retries"]]
+        if retried:
+            attempts = composed.api(f"/api/v1/runs/{retried[0]['id']}")["attempts"]
+            names = worker_names(composed)
+            assert len(attempts) > 1
+            for attempt in attempts:
+                assert "worker-maintenance" in names[attempt["worker"]]
+            return
+        time.sleep(1)
+    pytest.fail("no retried run of the restock schedule succeeded")
+
+
+def test_it_says_that_it_is_ready(composed: Composed) -> None:
+    assert set(composed.api("/readyz")["checks"].values()) == {"ok"}
+
+
 def test_two_beats_are_at_work(composed: Composed) -> None:
-    hosts = {row["host"] for row in composed.api("/beats")["items"]}
+    hosts = {row["host"] for row in composed.api("/api/v1/beats")["items"]}
     assert len(hosts) == 2
 
 
@@ -177,14 +199,14 @@ def test_no_process_is_roots(composed: Composed) -> None:
     running = [row for row in composed.containers() if row["State"] == "running"]
     for row in running:
         table = subprocess.run(
-            ["docker", "top", row["ID"], "-eo", "uid,comm"],
+            ["docker", "top", row["ID"], "-eo", "pid,uid,comm"],
             capture_output=True,
             text=True,
             timeout=60,
             check=True,
         ).stdout.splitlines()
         assert len(table) > 1
-        owners = {int(line.split()[0]) for line in table[1:]}
+        owners = {int(line.split()[1]) for line in table[1:]}
         assert 0 not in owners, f"{row['Name']}: {table}"
 
 
@@ -192,7 +214,7 @@ def test_only_this_machine_reaches_it(composed: Composed) -> None:
     published = [
         port["URL"]
         for row in composed.containers()
-        for port in row["Publishers"]
+        for port in row["Publishers"] or []
         if port["PublishedPort"]
     ]
     assert published == ["127.0.0.1"] * 2
