@@ -10,7 +10,7 @@ from typing import Any
 from amqp import spec
 
 from metronome_broker.embedded.broker import Broker
-from metronome_broker.embedded.channel import Channel
+from metronome_broker.embedded.channel_table import ChannelTable
 from metronome_broker.embedded.errors import AmqpError
 from metronome_broker.embedded.faults import Faults
 from metronome_broker.embedded.greeting import LOCALES, MECHANISMS, SERVER_PROPERTIES
@@ -51,12 +51,9 @@ class Connection:
     """The AMQP conversation over one link.
 
     Attributes:
-        channels: the open ones by number.
-        closing_channels: those we closed and the client has not confirmed yet;
-            whatever it still sends on them is from before it knew.
+        channels: those that are open.
         client_properties: what the client said about itself.
         frame_max: negotiated, bytes.
-        channel_max: highest channel number.
     """
 
     def __init__(
@@ -72,14 +69,12 @@ class Connection:
         self.loop: asyncio.AbstractEventLoop = broker.loop
         self.stage = Stage.HEADER
         self.user = ""
-        self.vhost_name = ""
         self.client_properties: Mapping[str, Any] = {}
-        self.channels: dict[int, Channel] = {}
-        self.closing_channels: set[int] = set()
+        self.channels = ChannelTable(self, channel_max=CHANNEL_MAX)
         self.frame_max = FRAME_MAX
-        self.channel_max = CHANNEL_MAX
         self.heartbeat = Heartbeat(link, self.loop, 0)
         self.reader = FrameReader()
+        self._vhost: Vhost | None = None
         self._dispatch = dispatch
         self._on_gone = on_gone
         self._held: Callable[[], None] | None = None
@@ -93,7 +88,13 @@ class Connection:
     @property
     def vhost(self) -> Vhost:
         """The vhost that connection.open named."""
-        return self.broker.vhost(self.vhost_name)
+        assert self._vhost is not None
+        return self._vhost
+
+    @property
+    def vhost_name(self) -> str:
+        """Its name, empty before connection.open."""
+        return "" if self._vhost is None else self._vhost.name
 
     @property
     def deliverable(self) -> bool:
@@ -133,8 +134,9 @@ class Connection:
 
     # -- stages
 
-    def opened(self) -> None:
-        """The handshake is over."""
+    def open_vhost(self, vhost: Vhost) -> None:
+        """End the handshake: this is what the client wants to work in."""
+        self._vhost = vhost
         self._limit.cancel()
         self.stage = Stage.RUNNING
         if self.faults.blocked:
@@ -161,33 +163,6 @@ class Connection:
         self._release()
         self.link.close()
 
-    def open_channel(self, number: int) -> None:
-        """Open a channel.
-
-        Raises:
-            AmqpError: 504, its number is in use or too high.
-        """
-        if number in self.channels:
-            raise AmqpError(504, "second 'channel.open' seen")
-        if number > self.channel_max:
-            raise AmqpError(504, f"channel {number} is above {self.channel_max}")
-        self.channels[number] = Channel(self, number)
-        self.send(number, spec.Channel.OpenOk, "S", ("",))
-
-    def close_channel(
-        self, number: int, error: AmqpError, cause: Signature = NO_SIGNATURE
-    ) -> None:
-        """Send channel.close and forget the channel."""
-        self.send(number, spec.Channel.Close, "BsBB", _reason(error, cause))
-        self.closing_channels.add(number)
-        self.forget_channel(number)
-
-    def forget_channel(self, number: int) -> None:
-        """End a channel, without a word to the client."""
-        channel = self.channels.pop(number, None)
-        if channel is not None:
-            channel.close()
-
     # -- publishing under an alarm
 
     def admit_publish(self, channel: int, publish: Callable[[], None]) -> None:
@@ -196,6 +171,10 @@ class Connection:
             self._held = lambda: self._attempt(channel, spec.Basic.Publish, publish)
         else:
             publish()
+
+    def forget_channel(self, number: int) -> None:
+        """End a channel, without a word to the client."""
+        self.channels.forget(number)
 
     def freeze(self) -> None:
         """Neither read nor write until ``resume``."""
@@ -225,7 +204,7 @@ class Connection:
 
     def link_drained(self) -> None:
         """Deliver again to a client that caught up."""
-        for channel in list(self.channels.values()):
+        for channel in self.channels.open_channels():
             channel.pump()
 
     def link_lost(self) -> None:
@@ -286,7 +265,7 @@ class Connection:
             if error.closes_connection or number == 0:
                 self.close(error, cause)
             else:
-                self.close_channel(number, error, cause)
+                self.channels.close(number, _reason(error, cause))
         except Exception:
             # One client must not take the broker down for the others.
             log.exception("connection from %s failed in %s", self.link.peer, cause)
@@ -295,12 +274,9 @@ class Connection:
     def _release(self) -> None:
         self.heartbeat.stop()
         self._held = None
-        channels = list(self.channels.values())
         self.channels.clear()
-        for channel in channels:
-            channel.close()
-        if self.vhost_name:
-            self.vhost.delete_queues_of(self)
+        if self._vhost is not None:
+            self._vhost.delete_queues_of(self)
 
 
 def _check_heartbeat(frame: Frame) -> None:

@@ -62,7 +62,7 @@ def _start_ok(connection: Connection, values: list[Any]) -> None:
         0,
         spec.Connection.Tune,
         "BlB",
-        (connection.channel_max, FRAME_MAX, HEARTBEAT_SECONDS),
+        (connection.channels.channel_max, FRAME_MAX, HEARTBEAT_SECONDS),
     )
     connection.stage = Stage.TUNE
 
@@ -70,29 +70,28 @@ def _start_ok(connection: Connection, values: list[Any]) -> None:
 def _tune_ok(connection: Connection, values: list[Any]) -> None:
     channel_max, frame_max, heartbeat = values
     frame_max = frame_max or FRAME_MAX
-    channel_max = channel_max or connection.channel_max
+    channel_max = channel_max or connection.channels.channel_max
     if not FRAME_MIN <= frame_max <= FRAME_MAX:
         raise AmqpError(
             530,
             f"negotiated frame_max = {frame_max} is not between "
             f"{FRAME_MIN} and {FRAME_MAX}",
         )
-    if channel_max > connection.channel_max:
+    if channel_max > connection.channels.channel_max:
         raise AmqpError(
             530,
             f"negotiated channel_max = {channel_max} is higher than the maximum "
-            f"allowed value ({connection.channel_max})",
+            f"allowed value ({connection.channels.channel_max})",
         )
     connection.frame_max = connection.reader.frame_max = frame_max
-    connection.channel_max = channel_max
+    connection.channels.channel_max = channel_max
     connection.heartbeat = Heartbeat(connection.link, connection.loop, heartbeat)
     connection.stage = Stage.OPEN
 
 
 def _open(connection: Connection, values: list[Any]) -> None:
-    connection.vhost_name = values[0]
     connection.send(0, spec.Connection.OpenOk, "s", ("",))
-    connection.opened()
+    connection.open_vhost(connection.broker.vhost(values[0]))
 
 
 def _close(connection: Connection, _values: list[Any]) -> None:

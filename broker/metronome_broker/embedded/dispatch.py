@@ -43,16 +43,16 @@ def dispatch(connection: Connection, frame: Frame, signature: Signature) -> None
     """
     if frame.channel == 0 or connection.stage is not Stage.RUNNING:
         handle_connection_method(connection, frame, signature)
-    elif frame.channel in connection.closing_channels:
+    elif frame.channel in connection.channels.closing:
         _while_closing(connection, frame, signature)
     elif frame.kind == METHOD and signature == spec.Channel.Open:
-        connection.open_channel(frame.channel)
+        connection.channels.open(frame.channel)
     elif frame.kind == METHOD:
-        _method(_channel(connection, frame.channel), frame, signature)
+        _method(connection.channels[frame.channel], frame, signature)
     elif frame.kind == HEADER:
-        _channel(connection, frame.channel).receive_header(frame.payload)
+        connection.channels[frame.channel].receive_header(frame.payload)
     else:
-        _channel(connection, frame.channel).receive_body(frame.payload)
+        connection.channels[frame.channel].receive_body(frame.payload)
 
 
 def _method(channel: Channel, frame: Frame, signature: Signature) -> None:
@@ -76,10 +76,4 @@ def _while_closing(connection: Connection, frame: Frame, signature: Signature) -
     if signature == spec.Channel.Close:
         connection.send(frame.channel, spec.Channel.CloseOk)
     elif signature == spec.Channel.CloseOk:
-        connection.closing_channels.discard(frame.channel)
-
-
-def _channel(connection: Connection, number: int) -> Channel:
-    if number not in connection.channels:
-        raise AmqpError(504, "expected 'channel.open'")
-    return connection.channels[number]
+        connection.channels.closing.discard(frame.channel)

@@ -96,6 +96,6 @@ def connection_json(connection: Connection) -> dict[str, Any]:
         "channels": len(connection.channels),
         "timeout": connection.heartbeat.seconds,
         "frame_max": connection.frame_max,
-        "channel_max": connection.channel_max,
+        "channel_max": connection.channels.channel_max,
         "client_properties": dict(properties),
     }

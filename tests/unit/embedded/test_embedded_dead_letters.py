@@ -169,7 +169,7 @@ def test_a_cycle_that_no_client_takes_part_in_ends(
 def test_a_long_chain_of_full_queues_is_no_deep_stack(
     declare: Any, put: Any, bodies: Any
 ) -> None:
-    length = 300
+    length = 200
     for n in range(length):
         declare(
             f"q{n}",

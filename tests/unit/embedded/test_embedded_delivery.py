@@ -70,7 +70,7 @@ def test_channel_wide_prefetch_counts_all_consumers(
     assert one.next().body == "b"
     assert two.nothing()
     channel.basic_ack(first.delivery_tag)
-    assert two.next().body == "c"
+    assert one.next().body == "c"
 
 
 def test_consumers_take_turns(declare: Any, put: Any, inbox: Any) -> None:

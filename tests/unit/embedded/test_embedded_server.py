@@ -84,7 +84,7 @@ def test_stop_cuts_connections_and_frees_the_port() -> None:
 
 def test_a_port_in_use_is_an_error_that_names_it(broker: EmbeddedBroker) -> None:
     second = EmbeddedBroker(port=broker.port)
-    with pytest.raises(EmbeddedBrokerError, match="cannot listen on 127.0.0.1"):
+    with pytest.raises(EmbeddedBrokerError, match=r"cannot listen on 127\.0\.0\.1"):
         second.start()
 
 
@@ -121,7 +121,7 @@ def test_a_living_client_is_kept(broker: EmbeddedBroker) -> None:
     channel.queue_declare("bell")
     rung: list[Any] = []
     channel.basic_consume("bell", callback=rung.append, no_ack=True)
-    for n in range(6):
+    for n in range(5):
         connection.send_heartbeat()
         channel.basic_publish(amqp.Message("x"), routing_key="clock")
         while len(rung) <= n:
