@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, g, request
-from flask_metronome.async_loop import LoopThread
-from flask_metronome.errors import DeadlineExceeded, SettingInvalid
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+
+from flask_metronome.async_loop import LoopThread
+from flask_metronome.errors import DeadlineExceeded, SettingInvalid
 
 
 @pytest.fixture
@@ -40,13 +41,13 @@ def test_all_calls_share_one_daemon_thread(loop: LoopThread) -> None:
 
 def test_concurrent_callers_wait_beside_each_other(loop: LoopThread) -> None:
     arrived: list[int] = []
-    everyone = threading.Event()
+    everyone = asyncio.Event()
 
     async def meet(number: int) -> None:
         arrived.append(number)
-        while len(arrived) < 8:
-            await asyncio.sleep(0)
-        everyone.set()
+        if len(arrived) == 8:
+            everyone.set()
+        await everyone.wait()
 
     threads = [threading.Thread(target=lambda n=n: loop.run(meet(n))) for n in range(8)]
     for thread in threads:
@@ -54,7 +55,7 @@ def test_concurrent_callers_wait_beside_each_other(loop: LoopThread) -> None:
     for thread in threads:
         thread.join(5)
 
-    assert everyone.is_set()
+    assert not any(thread.is_alive() for thread in threads)
     assert sorted(arrived) == list(range(8))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from flask import render_template
@@ -52,7 +53,7 @@ async def schedule(key: str) -> str:
     )
 
 
-def _coming(found: ScheduleView) -> tuple[list[PreviewInstant], str, str]:
+def _coming(found: ScheduleView) -> tuple[Sequence[PreviewInstant], str, str]:
     """Its next due times, their zone, and why there are none."""
     if found.state != "active":
         return [], "UTC", f"None while the schedule is {found.state}."

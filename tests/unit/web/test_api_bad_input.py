@@ -1,0 +1,205 @@
+"""Bad input: 422 with the field, what was expected and what came; nothing written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+EVERY = {"kind": "every", "every": 5, "unit": "minutes"}
+GOOD = {"key": "report", "task": "shop.report", "cadence": EVERY}
+
+#: (a field of a schedule made wrong, the field that the problem names)
+SCHEDULES: list[tuple[dict[str, Any], str]] = [
+    ({"task": "shop.unknown"}, "task"),
+    ({"task": ""}, "task"),
+    ({"lane": "unknown"}, "lane"),
+    ({"lane": "Not A Lane"}, "lane"),
+    ({"key": "with space"}, "key"),
+    ({"key": ""}, "key"),
+    ({"cadence": None}, "cadence"),
+    ({"cadence": "5 minutes"}, "cadence"),
+    ({"cadence": {"kind": "moon"}}, "kind"),
+    ({"cadence": {"kind": "cron", "expression": "0 25 * * *"}}, "expression"),
+    ({"cadence": {"kind": "cron", "expression": "0 0 30 2 *"}}, "expression"),
+    ({"cadence": {"kind": "cron", "expression": "@daily", "tz": "Mars/Base"}}, "tz"),
+    ({"cadence": {"kind": "every", "every": 0}}, "every"),
+    ({"cadence": {"kind": "every", "every": 1, "unit": "moons"}}, "unit"),
+    ({"cadence": {"kind": "every", "every": 1, "extra": 1}}, "extra"),
+    ({"catchup": "sometimes"}, "catchup"),
+    ({"overlap": "sometimes"}, "overlap"),
+    ({"on_lost": "cry"}, "on_lost"),
+    ({"max_runs": 0}, "max_runs"),
+    ({"max_runs": True}, "max_runs"),
+    ({"grace_seconds": -1}, "grace_seconds"),
+    ({"grace_seconds": "1"}, "grace_seconds"),
+    ({"jitter_seconds": -1}, "jitter_seconds"),
+    ({"start_at": "tomorrow"}, "start_at"),
+    ({"start_at": "2026-06-01T12:00:00"}, "start_at"),
+    ({"start_at": "2026-06-02T00:00:00Z", "end_at": "2026-06-01T00:00:00Z"}, "end_at"),
+    ({"args": "text"}, "args"),
+    ({"kwargs": []}, "kwargs"),
+    ({"options": {"retry": True}}, "options"),
+    ({"intervall": 5}, "intervall"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "field"), SCHEDULES)
+def test_a_wrong_schedule_names_its_field_and_is_not_written(
+    site: Any, wrong: dict[str, Any], field: str
+) -> None:
+    found = site.post("/schedules", {**GOOD, **wrong})
+
+    assert found.status_code == 422
+    assert found.content_type == "application/problem+json"
+    (error,) = found.json["errors"]
+    assert error["field"] == field
+    assert error["expected"]
+    assert "got" in error
+    assert found.json["detail"] == error["message"]
+    assert "\n" not in error["message"]
+    assert site.get("/schedules").json["items"] == []
+    assert site.get("/audit").json["items"] == []
+
+
+@pytest.mark.parametrize(("wrong", "field"), SCHEDULES)
+def test_a_wrong_change_leaves_the_schedule_as_it_was(
+    site: Any, wrong: dict[str, Any], field: str
+) -> None:
+    before = site.post("/schedules", GOOD).json
+
+    found = site.client.patch("/metronome/api/v1/schedules/report", json=wrong)
+
+    assert found.status_code == 422
+    assert found.json["errors"][0]["field"] == field
+    assert site.get("/schedules/report").json == before
+
+
+QUERIES = [
+    ("/runs?limit=0", "limit"),
+    ("/runs?limit=201", "limit"),
+    ("/runs?limit=five", "limit"),
+    ("/runs?limit=1e3", "limit"),
+    ("/runs?limit=%C2%B2", "limit"),
+    ("/runs?cursor=nonsense", "cursor"),
+    ("/runs?cursor=", "cursor"),
+    ("/runs?state=sad", "state"),
+    ("/runs?state=failed,sad", "state"),
+    ("/runs?flag=red", "flag"),
+    ("/runs?due_after=yesterday", "due_after"),
+    ("/runs?due_after=2026-06-01T12:00:00", "due_after"),
+    ("/runs?due_before=0001-01-01T00:00:00%2B14:00", "due_before"),
+    ("/runs?schedule=%00", "schedule"),
+    ("/runs?colour=red", "colour"),
+    ("/runs/x?colour=red", "colour"),
+    ("/schedules?enabled=maybe", "enabled"),
+    ("/schedules?state=asleep", "state"),
+    ("/schedules?page=2", "page"),
+    ("/schedules/report?page=2", "page"),
+    ("/schedules/report/runs?lane=mail", "lane"),
+    ("/schedules/report/upcoming?limit=999", "limit"),
+    ("/schedules/report/upcoming?after=now", "after"),
+    ("/schedules/report/stats?window=2y", "window"),
+    ("/stats?window=", "window"),
+    ("/audit?limit=-1", "limit"),
+    ("/beats?x=1", "x"),
+]
+
+
+@pytest.mark.parametrize(("path", "field"), QUERIES)
+def test_a_wrong_query_names_its_parameter(site: Any, path: str, field: str) -> None:
+    site.schedule("report")
+
+    found = site.get(path)
+
+    assert found.status_code == 422
+    assert [error["field"] for error in found.json["errors"]] == [field]
+
+
+def test_all_wrong_parameters_are_named_at_once(site: Any) -> None:
+    found = site.get("/runs?limit=0&colour=red&state=sad").json
+
+    assert {error["field"] for error in found["errors"]} == {"limit", "colour", "state"}
+
+
+BODIES = [
+    ("/schedules/report/pause", {"why": "x"}, "why"),
+    ("/schedules/report/pause", {"reason": 7}, "reason"),
+    ("/schedules/report/resume", {"now": True}, "now"),
+    ("/schedules/report/trigger", {"arguments": []}, "arguments"),
+    ("/schedules/report/trigger", {"args": {}}, "args"),
+    ("/schedules/report/trigger", {"kwargs": []}, "kwargs"),
+    ("/schedules/report/trigger", ["kwargs"], "body"),
+    ("/schedules/report/backfill", {"after": "2026-06-01T10:00:00Z"}, "until"),
+    (
+        "/schedules/report/backfill",
+        {"after": "2026-06-01T10:00:00Z", "until": "2026-06-01T09:00:00Z"},
+        "until",
+    ),
+    ("/schedules/preview", {"cadence": EVERY, "count": 0}, "count"),
+    ("/schedules/preview", {"cadence": EVERY, "count": 10**30}, "count"),
+    ("/schedules/preview", {"cadence": EVERY, "after": 5}, "after"),
+    ("/schedules/preview", {}, "cadence"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "field"), BODIES)
+def test_a_wrong_body_names_its_field(
+    site: Any, path: str, body: Any, field: str
+) -> None:
+    site.schedule("report")
+
+    found = site.post(path, body)
+
+    assert found.status_code == 422
+    assert [error["field"] for error in found.json["errors"]] == [field]
+    assert site.get("/runs").json["items"] == []
+
+
+def test_a_body_that_is_no_json(site: Any) -> None:
+    options = {"data": b"{nope", "content_type": "application/json"}
+    found = site.client.post("/metronome/api/v1/schedules", **options)
+
+    assert found.status_code == 422
+    assert found.json["errors"][0]["field"] == "body"
+
+
+def test_a_body_of_a_form_is_refused(site: Any) -> None:
+    found = site.client.post("/metronome/api/v1/schedules", data={"key": "x"})
+
+    assert found.status_code == 415
+    assert "application/json" in found.json["detail"]
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "If-Match"])
+def test_a_wrong_header_is_named(site: Any, header: str) -> None:
+    site.schedule("report")
+    headers = {header: "ä b"}
+    if header == "If-Match":
+        found = site.client.patch(
+            "/metronome/api/v1/schedules/report", json={}, headers=headers
+        )
+    else:
+        found = site.post("/schedules/report/trigger", headers=headers)
+
+    assert found.status_code == 422
+    assert found.json["errors"][0]["field"] == header
+
+
+def test_the_key_of_the_url_cannot_be_changed(site: Any) -> None:
+    site.schedule("report")
+
+    found = site.client.put(
+        "/metronome/api/v1/schedules/report", json={**GOOD, "key": "other"}
+    )
+
+    assert found.status_code == 422
+    assert found.json["errors"][0]["field"] == "key"
+
+
+def test_another_method_is_405_and_says_which_would_be_right(site: Any) -> None:
+    found = site.client.delete("/metronome/api/v1/runs")
+
+    assert found.status_code == 405
+    assert found.headers["Allow"] == "GET"
+    assert found.content_type == "application/problem+json"

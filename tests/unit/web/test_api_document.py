@@ -1,0 +1,108 @@
+"""The OpenAPI document, and a host app that has flask-smorest of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, abort
+from flask_smorest import Api, Blueprint
+
+
+def operations(document: dict[str, Any]) -> set[tuple[str, str]]:
+    methods = {"get", "post", "put", "patch", "delete"}
+    return {
+        (method, path)
+        for path, item in document["paths"].items()
+        for method in item
+        if method in methods
+    }
+
+
+def test_every_route_is_in_the_document(site: Any) -> None:
+    document = site.page("/openapi.json").json
+
+    assert document["openapi"] == "3.1.0"
+    routed = {
+        (method.lower(), str(rule).replace("<", "{").replace(">", "}"))
+        for rule in site.app.url_map.iter_rules()
+        if rule.endpoint.startswith("metronome_api.")
+        and not rule.endpoint.endswith("nothing_here")
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert operations(document) == routed
+    assert ("post", "/metronome/api/v1/schedules/{key}/trigger") in routed
+
+
+def test_the_document_holds_no_dangling_reference(site: Any) -> None:
+    document = site.page("/openapi.json").json
+
+    def references(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+            return own + [r for v in value.values() for r in references(v)]
+        if isinstance(value, list):
+            return [r for v in value for r in references(v)]
+        return []
+
+    found = set(references(document))
+    assert found
+    for reference in found:
+        at: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            at = at[part]
+
+
+def test_list_parameters_and_problems_are_documented(site: Any) -> None:
+    document = site.page("/openapi.json").json
+
+    listed = document["paths"]["/metronome/api/v1/runs"]["get"]
+    names = {parameter["name"] for parameter in listed["parameters"]}
+    assert {"limit", "cursor", "state", "flag", "due_after"} <= names
+    wrong = document["components"]["responses"]["UNPROCESSABLE_ENTITY"]
+    assert "application/problem+json" in wrong["content"]
+
+
+def test_a_host_with_flask_smorest_keeps_its_own(make_site: Any) -> None:
+    def before(app: Flask) -> None:
+        app.config.update(
+            API_TITLE="Shop",
+            API_VERSION="9",
+            OPENAPI_VERSION="3.0.3",
+            OPENAPI_URL_PREFIX="/docs",
+        )
+        api = Api(app)
+        shop = Blueprint("shop", __name__, url_prefix="/shop")
+
+        @shop.route("/things")
+        def things() -> Any:
+            abort(418)
+
+        api.register_blueprint(shop)
+
+    site = make_site(before)
+
+    theirs = site.client.get("/docs/openapi.json").json
+    ours = site.page("/openapi.json").json
+    assert (theirs["info"]["title"], theirs["openapi"]) == ("Shop", "3.0.3")
+    assert list(theirs["paths"]) == ["/shop/things"]
+    assert ours["info"]["title"] == "Flask-Metronome"
+    assert "/shop/things" not in ours["paths"]
+    # each answers errors in its own way
+    assert site.client.get("/shop/things").json["code"] == 418
+    assert site.get("/nothing").json["title"] == "Not Found"
+
+
+def test_a_host_without_it_keeps_flasks_own_errors(site: Any) -> None:
+    found = site.client.get("/elsewhere")
+
+    assert found.status_code == 404
+    assert found.mimetype == "text/html"
+
+
+def test_two_apps_in_one_process_do_not_mix(make_site: Any) -> None:
+    one, two = make_site(), make_site(url_prefix="/jobs")
+    one.schedule("only-in-one")
+
+    assert [s["key"] for s in one.get("/schedules").json["items"]] == ["only-in-one"]
+    assert two.client.get("/jobs/api/v1/schedules").json["items"] == []
+    assert two.client.get("/metronome/").status_code == 404
