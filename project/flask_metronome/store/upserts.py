@@ -31,12 +31,16 @@ def rows_changed(result: Result[Any]) -> int:
 def insert_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert unless a row of that key is there; whether it was inserted."""
     name = connection.dialect.name
+    # without the option an insert's row count is gone once its cursor is closed
+    counting = {"preserve_rowcount": True}
     if name in ("mysql", "mariadb"):
-        statement = mysql.insert(table).prefix_with("IGNORE").values(row)
-        return rows_changed(connection.execute(statement)) > 0
+        ignoring = mysql.insert(table).prefix_with("IGNORE").values(row)
+        result = connection.execute(ignoring, execution_options=counting)
+        return rows_changed(result) > 0
     build = postgresql.insert if name == "postgresql" else sqlite.insert
     inserted = build(table).values(row).on_conflict_do_nothing()
-    return rows_changed(connection.execute(inserted)) > 0
+    result = connection.execute(inserted, execution_options=counting)
+    return rows_changed(result) > 0
 
 
 def merge_number(
