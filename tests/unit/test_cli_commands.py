@@ -42,6 +42,19 @@ def runner_of(app: Flask) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Commands on one database that no test changes."""
+    app = make_app(tmp_path_factory.mktemp("untouched"))
+    run = runner_of(app)
+    assert run("init-db").exit_code == 0
+    assert run("sync").exit_code == 0
+    yield run
+    state = state_of(app)
+    state.loop.stop()
+    state.database.dispose()
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
     app = make_app(tmp_path)
@@ -118,13 +131,18 @@ def test_a_schedule_from_add_to_rm(run: Run) -> None:
     assert run("schedules", "show", "nightly").exit_code == 1
 
 
-def test_list_shows_what_the_code_declares(run: Run) -> None:
-    table = run("schedules", "list").stdout
+def test_list_shows_what_the_code_declares(untouched: Run) -> None:
+    table = untouched("schedules", "list").stdout
     headers = table.splitlines()[0].split()
     assert headers == ["KEY", "STATE", "WHEN", "LANE", "TASK", "NEXT", "DUE"]
     assert "every hour" in table
-    assert [item["key"] for item in loaded(run("schedules", "list", "--json"))["items"]]
-    assert run("schedules", "list", "--state", "paused").stdout == "No schedules.\n"
+    assert [
+        item["key"]
+        for item in loaded(untouched("schedules", "list", "--json"))["items"]
+    ]
+    assert (
+        untouched("schedules", "list", "--state", "paused").stdout == "No schedules.\n"
+    )
 
 
 def test_a_triggered_run_can_be_seen_cancelled_and_run_again(run: Run) -> None:
@@ -151,8 +169,8 @@ def test_backfill_makes_the_due_times_of_a_span(run: Run) -> None:
     assert found["runs"] == 3
 
 
-def test_preview_of_a_cadence_names_the_clock_change(run: Run) -> None:
-    result = run(
+def test_preview_of_a_cadence_names_the_clock_change(untouched: Run) -> None:
+    result = untouched(
         *("schedules", "preview", "--cron", "30 2 * * *", "--tz", "Europe/Berlin"),
         *("--after", "2026-03-27T12:00:00Z", "--count", "3", "--json"),
     )
@@ -165,15 +183,15 @@ def test_preview_of_a_cadence_names_the_clock_change(run: Run) -> None:
     assert [bool(one["note"]) for one in found] == [False, True, False]
 
 
-def test_preview_of_a_schedule_follows_its_cadence(run: Run) -> None:
+def test_preview_of_a_schedule_follows_its_cadence(untouched: Run) -> None:
     words = ("--after", "2026-01-01T00:10:00Z", "--count", "2")
-    table = run("schedules", "preview", "report", *words).stdout
+    table = untouched("schedules", "preview", "report", *words).stdout
     assert "2026-01-01 01:00:00Z" in table
     assert "2026-01-01 02:00:00Z" in table
 
 
-def test_lanes_are_listed_without_a_broker(run: Run) -> None:
-    result = run("lanes", "list", "--json")
+def test_lanes_are_listed_without_a_broker(untouched: Run) -> None:
+    result = untouched("lanes", "list", "--json")
     assert {lane["name"]: lane["broker"] for lane in loaded(result)} == {
         "default": None,
         "reports": None,
@@ -185,8 +203,8 @@ def test_prune_says_what_it_deleted(run: Run) -> None:
     assert set(loaded(run("prune", "--json")).values()) == {0}
 
 
-def test_doctor_says_ok_or_failed_and_what_to_do(run: Run) -> None:
-    result = run("doctor", "--json")
+def test_doctor_says_ok_or_failed_and_what_to_do(untouched: Run) -> None:
+    result = untouched("doctor", "--json")
     assert result.exit_code == 1
     found = {one["check"]: one for one in json.loads(result.stdout)}
     assert found["database"]["ok"]
@@ -195,7 +213,7 @@ def test_doctor_says_ok_or_failed_and_what_to_do(run: Run) -> None:
     for check in ("broker", "beats", "workers", "lanes"):
         assert not found[check]["ok"]
         assert found[check]["advice"]
-    table = run("doctor").stdout.splitlines()
+    table = untouched("doctor").stdout.splitlines()
     assert len(table) == len(found)
     assert all(line.startswith(("ok ", "failed ")) for line in table)
 
@@ -208,8 +226,8 @@ def test_doctor_goes_on_when_there_are_no_tables(app: Flask) -> None:
     assert found["database"]["ok"]
 
 
-def test_broker_says_what_up_would_start(run: Run) -> None:
-    found = loaded(run("broker", "--json"))
+def test_broker_says_what_up_would_start(untouched: Run) -> None:
+    found = loaded(untouched("broker", "--json"))
     assert found["kind"] is None
     assert "docker, then node, then embedded" in found["why"]
 
@@ -221,8 +239,8 @@ def test_a_broker_url_is_shown_without_its_password(tmp_path: Path) -> None:
     assert "s3cret" not in result.output
 
 
-def test_token_prints_a_new_secret_and_how_to_set_it(run: Run) -> None:
-    first, second = run("token"), run("token")
+def test_token_prints_a_new_secret_and_how_to_set_it(untouched: Run) -> None:
+    first, second = untouched("token"), untouched("token")
     assert len(first.stdout.strip()) >= 40
     assert first.stdout != second.stdout
     assert "METRONOME_API_TOKEN" in first.stderr
@@ -257,12 +275,12 @@ BAD_INPUT = [
     ("words", "sentence"), BAD_INPUT, ids=[" ".join(words) for words, _ in BAD_INPUT]
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
-    run: Run, words: tuple[str, ...], sentence: str
+    untouched: Run, words: tuple[str, ...], sentence: str
 ) -> None:
-    result = run(*words)
+    result = untouched(*words)
     assert result.exit_code == 2
     assert sentence in only_sentence(result)
-    assert run("schedules", "show", "x").exit_code == 1, "nothing is half-written"
+    assert untouched("schedules", "show", "x").exit_code == 1, "nothing is half-written"
 
 
 FAILURES = [
@@ -284,9 +302,9 @@ FAILURES = [
     ("words", "sentence"), FAILURES, ids=[" ".join(words) for words, _ in FAILURES]
 )
 def test_a_failure_is_one_sentence_and_exit_code_1(
-    run: Run, words: tuple[str, ...], sentence: str
+    untouched: Run, words: tuple[str, ...], sentence: str
 ) -> None:
-    result = run(*words)
+    result = untouched(*words)
     assert result.exit_code == 1
     assert sentence in only_sentence(result)
 
@@ -341,8 +359,8 @@ def test_a_wrong_setting_or_surrounding_is_one_sentence(
     assert "s3cret" not in result.output
 
 
-def test_up_refuses_an_app_that_other_processes_cannot_import(run: Run) -> None:
-    result = run("up")
+def test_up_refuses_an_app_that_other_processes_cannot_import(untouched: Run) -> None:
+    result = untouched("up")
     assert result.exit_code == 2
     assert "--app" in only_sentence(result)
 
