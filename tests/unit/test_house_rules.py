@@ -31,6 +31,7 @@ CLOCK_READS = {
 #: Who may read it all the same, and what for.
 CLOCK_READERS = {
     "broker/metronome_broker/embedded/message.py": "a broker stamps its messages",
+    "project/flask_metronome/cli/doctor.py": "how far it is from the database's",
     "project/flask_metronome/cli/log_stream.py": "the time in front of a log line",
     "project/flask_metronome/spool.py": "names of files, in the order of writing",
     "project/flask_metronome/demo/chores.py": "the shop's own data",
@@ -70,7 +71,12 @@ def test_measuring_and_parsing_are_no_reads_of_the_clock() -> None:
 
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
     tests = sorted((ROOT / "tests").rglob("*.py"))
-    lines = {path: len(path.read_text().splitlines()) for path in SOURCES + tests}
+    lines = {
+        path: len(path.read_text().splitlines())
+        for path in SOURCES + tests
+        # a migration is written once and never changed
+        if "migrations" not in path.parts
+    }
     assert [
         f"{path.relative_to(ROOT)}: {n}" for path, n in lines.items() if n > MOST_LINES
     ] == []
