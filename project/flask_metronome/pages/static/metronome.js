@@ -9,7 +9,7 @@
   var seenAt = Date.now();
   var lost = "";
   var busy = false;
-  var raw = new Map();   // what the server sent, before we rewrote its times
+  var raw = new Map();   // what the server sent, by block
 
   function words(ms) {
     var s = Math.abs(ms) / 1000;
@@ -49,9 +49,16 @@
     set(live.querySelector(".said"), text);
   }
 
+  // A block as the server sent it, less the distances, which are ours to tell.
+  function plain(node) {
+    var copy = node.cloneNode(true);
+    copy.querySelectorAll("time").forEach(function (time) { time.textContent = ""; });
+    return copy.outerHTML;
+  }
+
   function note(scope) {
     scope.querySelectorAll("[data-live]").forEach(function (node) {
-      raw.set(node.id, node.outerHTML);
+      raw.set(node.id, plain(node));
     });
     var clock = scope.querySelector("#clock");
     if (!clock) return false;
@@ -74,8 +81,7 @@
     fresh.querySelectorAll("[data-live]").forEach(function (node) {
       var old = document.getElementById(node.id);
       var isRow = node.parentNode.hasAttribute("data-rows");
-      if ((isRow && !rowsSame) || !old || raw.get(node.id) === node.outerHTML) return;
-      raw.set(node.id, node.outerHTML);
+      if ((isRow && !rowsSame) || !old || raw.get(node.id) === plain(node)) return;
       var focused = document.activeElement;
       var href = old.contains(focused) ? focused.getAttribute("href") : null;
       old.replaceWith(document.importNode(node, true));
