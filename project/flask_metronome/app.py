@@ -25,6 +25,7 @@ def create_app() -> Flask:
     metronome = Metronome(app)
     settings = metronome.state.settings
     shop = Shop(ShopSettings.read(os.environ, settings.data_dir / "shop"))
+    app.extensions["shop"] = shop
     declare(metronome, shop)
     app.register_blueprint(shop_pages(shop, settings.url_prefix))
     return app

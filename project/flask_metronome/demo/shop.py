@@ -64,6 +64,13 @@ class Shop:
         """A transaction on the shop's database, to be used with ``with``."""
         return Transaction(self._opened())
 
+    def close(self) -> None:
+        """Close this process's connections."""
+        with self._lock:
+            if self._engine is not None and self._pid == os.getpid():
+                self._engine.dispose()
+            self._engine = None
+
     def _opened(self) -> Engine:
         with self._lock:
             if self._engine is None or self._pid != os.getpid():

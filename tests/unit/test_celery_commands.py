@@ -1,0 +1,111 @@
+"""`celery -A` with a Flask app, its factory, or something of somebody else's."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.app.utils import find_app as celerys_own
+from flask import Flask
+
+from flask_metronome import Metronome
+from flask_metronome.celery_commands import find_flask_apps_too
+from flask_metronome.state import state_of
+
+find_app = find_flask_apps_too(celerys_own)
+
+
+@pytest.fixture
+def module() -> Iterator[types.ModuleType]:
+    """An empty module that can be imported by name."""
+    name = "metronome_test_module"
+    made = types.ModuleType(name)
+    sys.modules[name] = made
+    yield made
+    del sys.modules[name]
+
+
+def make_app(folder: Path, **config: Any) -> Flask:
+    app = Flask("shop")
+    app.config.update(METRONOME_DATA_DIR=str(folder), **config)
+    Metronome(app)
+    return app
+
+
+def test_a_module_whose_app_is_a_flask_app(module: Any, tmp_path: Path) -> None:
+    module.app = make_app(tmp_path)
+    expected = state_of(module.app).celery
+    assert find_app(module.__name__) is expected
+    assert find_app(f"{module.__name__}:app") is expected
+
+
+def test_a_module_that_has_only_a_factory(module: Any, tmp_path: Path) -> None:
+    def create_app(name: str = "shop") -> Flask:
+        return make_app(tmp_path)
+
+    module.create_app = create_app
+    for name in (module.__name__, f"{module.__name__}:create_app"):
+        assert state_of(find_app(name)).settings.data_dir == tmp_path
+
+
+def test_a_module_whose_flask_app_has_another_name(module: Any, tmp_path: Path) -> None:
+    module.application = make_app(tmp_path)
+    assert find_app(module.__name__) is state_of(module.application).celery
+
+
+def test_an_ordinary_celery_app_is_found_as_ever(module: Any) -> None:
+    module.app = Celery("theirs", set_as_current=False)
+    assert find_app(module.__name__) is module.app
+    assert find_app(f"{module.__name__}:app") is module.app
+    module.celery = module.app
+    del module.app
+    assert find_app(module.__name__) is module.celery
+
+
+def test_a_flask_app_without_metronome_is_left_to_celery(module: Any) -> None:
+    module.app = Flask("theirs")
+    assert find_app(module.__name__) is module.app
+
+
+def test_what_celery_cannot_find_is_still_not_found(module: Any) -> None:
+    with pytest.raises(AttributeError):
+        find_app(module.__name__)
+    with pytest.raises(ModuleNotFoundError):
+        find_app("metronome_test_nowhere")
+
+
+def test_a_factory_with_arguments_is_not_called(module: Any) -> None:
+    def create_app(name: str) -> Flask:
+        raise AssertionError
+
+    module.create_app = create_app
+    assert find_app(f"{module.__name__}:create_app") is create_app
+
+
+def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
+    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def create_app() -> Flask:
+        return make_app(tmp_path, METRONOME_BEAT_BATCH="many")
+
+    module.create_app = create_app
+    with pytest.raises(SystemExit) as caught:
+        find_app(f"{module.__name__}:create_app")
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "METRONOME_BEAT_BATCH" in said
+
+
+def test_an_error_of_the_app_itself_is_left_to_celery(module: Any) -> None:
+    def create_app() -> Flask:
+        raise ZeroDivisionError
+
+    module.create_app = create_app
+    with pytest.raises(ZeroDivisionError):
+        find_app(f"{module.__name__}:create_app")
