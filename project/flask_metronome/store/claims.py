@@ -32,7 +32,7 @@ from flask_metronome.core.run import (
     SkippedReason,
 )
 from flask_metronome.models import attempts, runs
-from flask_metronome.store import workers
+from flask_metronome.store import counters, workers
 
 #: Overlap policies that make a blocked run wait; any other skips it.
 _WAITING_POLICIES = ("queue_one", "queue_all", "cancel_previous")
@@ -214,6 +214,10 @@ def _carry_out(
         return _take(connection, run, delivery, now)
     if verdict is Verdict.DUPLICATE:
         _change(connection, run, now, duplicates=runs.c.duplicates + 1)
+        if run.counted:
+            # its numbers are in the sums already, and nobody looks at it again
+            key = counters.CounterKey(counters.DUPLICATES, run.schedule_key, "")
+            counters.add(connection, {key: 1})
     elif verdict is Verdict.EXPIRED:
         _change(
             connection,
@@ -252,7 +256,8 @@ def _take(
             run,
             now,
             state=RunState.STARTED,
-            reason=None,
+            # a due time that was missed keeps why, also when it runs after all
+            reason=run.reason if run.missed else None,
             fence=fence,
             attempts=run.attempts + 1,
             started_at=run.started_at or now,

@@ -41,13 +41,7 @@ RUN_DURATION_MS = "run_duration_ms"
 #: Not a sum but the greatest: milliseconds since 1970.
 LAST_SUCCESS_MS = "last_success_ms"
 
-#: Causes of a miss that are reported as they are. ``policy``, ``cap`` and
-#: ``outside_window`` say what catch-up decided about due times that the
-#: scheduler had missed: their cause is ``scheduler_down``, before and after a
-#: beat has decided, so the sum does not jump from one reason to another.
-_CAUSES = frozenset(
-    {MissedReason.PUBLISH_FAILED, MissedReason.UNROUTABLE, MissedReason.EXPIRED}
-)
+#: What catch-up decided about due times that the scheduler had missed.
 _DECISIONS = frozenset(
     {MissedReason.POLICY, MissedReason.CAP, MissedReason.OUTSIDE_WINDOW}
 )
@@ -74,7 +68,9 @@ RUN_COLUMNS = (
     runs.c.missed,
     runs.c.missed_from,
     runs.c.missed_count,
-    runs.c.provisional,
+    runs.c.catchup,
+    runs.c.grace_until,
+    runs.c.published_at,
     runs.c.late,
     runs.c.overrun,
     runs.c.stuck,
@@ -102,8 +98,7 @@ def sums_of_run(row: Any) -> Sums:
 
     covered = row.missed_count if row.missed_from is not None else 1
     if row.missed:
-        cause = row.reason if row.reason in _CAUSES else MissedReason.SCHEDULER_DOWN
-        add(MISSED, str(cause), covered)
+        add(MISSED, missed_cause(row), covered)
     if row.state == RunState.MISSED and row.reason in _DECISIONS:
         add(NOT_CAUGHT_UP, row.reason, covered)
     elif row.state == RunState.SKIPPED:
@@ -116,6 +111,26 @@ def sums_of_run(row: Any) -> Sums:
     add(DUPLICATES, "", row.duplicates)
     sums.update(_durations_of(row))
     return sums
+
+
+def missed_cause(row: Any) -> MissedReason:
+    """Why a due time was missed at first; it stays the same whatever follows.
+
+    The row's own reason may change: ``policy``, ``cap`` and ``outside_window``
+    say what catch-up decided about due times that the scheduler had missed, and
+    a run whose publish failed may expire. The sum must not jump between causes.
+    """
+    if row.catchup:
+        return MissedReason.SCHEDULER_DOWN
+    if row.reason == MissedReason.UNROUTABLE:
+        return MissedReason.UNROUTABLE
+    if row.state == RunState.MISSED:
+        return MissedReason.SCHEDULER_DOWN
+    on_time = row.published_at is not None and row.published_at <= row.grace_until
+    ended_early = row.finished_at is not None and row.finished_at <= row.grace_until
+    if row.state == RunState.EXPIRED and (on_time or ended_early):
+        return MissedReason.EXPIRED
+    return MissedReason.PUBLISH_FAILED
 
 
 def _durations_of(row: Any) -> Sums:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, case, null, select, update
 
 from flask_metronome.core.ending import Ending, run_state_after
 from flask_metronome.core.run import FINAL, UNSTARTED, AttemptState, RunState
@@ -126,12 +126,16 @@ def _move_run(
     return bool(changed.rowcount)
 
 
+#: A due time that was missed keeps why, also when it ran after all.
+_MISSED_BEFORE = case((runs.c.missed, runs.c.reason), else_=null())
+
+
 def _run_values(
     ending: Ending, state: RunState, runtime: float | None, now: datetime
 ) -> dict[str, Any]:
     values: dict[str, Any] = {
         "state": state,
-        "reason": ending.reason or ending.lost_cause,
+        "reason": ending.reason or ending.lost_cause or _MISSED_BEFORE,
         "error": ending.error,
         "error_type": _short(ending.error_type),
     }

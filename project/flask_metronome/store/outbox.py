@@ -101,7 +101,8 @@ def record_published(
     ids = list(ids)
     if not ids:
         return
-    is_late = runs.c.grace_until < now
+    # one that is published again was confirmed before, maybe in time
+    is_late = and_(runs.c.published_at.is_(None), runs.c.grace_until < now)
     connection.execute(
         update(runs)
         .where(runs.c.id.in_(ids))

@@ -8,12 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flask_metronome.core.run import FINAL, OPEN, RunState
+from flask_metronome.core.claim import Delivery, Verdict
+from flask_metronome.core.ending import Ending
+from flask_metronome.core.run import FINAL, OPEN, AttemptState, RunState
 from flask_metronome.monitor import LEASE
-from flask_metronome.store import counters
+from flask_metronome.store import claims, counters, ends, outbox
 from flask_metronome.store.numbers import isolate, read_snapshot
 from flask_metronome.store.ticks import tick
 from metronome_monitoring.snapshot import Snapshot
@@ -172,6 +175,99 @@ def test_schedules_beyond_the_bound_share_one_name(world: Any) -> None:
     found = _snapshot(world, most_schedules=2)
     assert [s.key for s in found.schedules] == ["s0", "s1", "__other__"]
     assert found.schedules[2].sums["runs"] == {"succeeded": 3}
+
+
+def test_a_duplicate_after_the_fold_is_counted(world: Any) -> None:
+    schedule = world.schedule()
+    run = world.run(schedule, "succeeded", finished_at=world.now, duplicates=1)
+    world.sweep(world.monitor())
+    assert world.row(run).counted
+    delivery = Delivery(
+        run_id=run,
+        task="shop.tick",
+        retries=0,
+        redelivered=False,
+        worker="celery@one",
+        worker_id=None,
+        pid=1,
+    )
+    with world.database.begin() as connection:
+        decided = claims.claim(connection, delivery, lease_seconds=30, now=world.now)
+    assert decided.verdict is Verdict.DUPLICATE
+    assert _sum(world, "duplicates") == 2
+
+
+def test_a_miss_keeps_its_first_cause_whatever_the_run_comes_to(world: Any) -> None:
+    monitor = world.settled()
+    schedule = world.schedule()
+    run = world.run(schedule, "planned", publish_after=world.now)
+    world.wait(monitor, 31)
+    assert _sum(world, "runs_missed", "publish_failed") == 1
+    # the broker is back: published late, claimed, ended
+    with world.database.begin() as connection:
+        outbox.record_published(connection, [run], now=world.now)
+    assert world.row(run).state == "published"
+    delivery = Delivery(
+        run_id=run,
+        task="shop.tick",
+        retries=0,
+        redelivered=False,
+        worker="celery@one",
+        worker_id=None,
+        pid=1,
+    )
+    with world.database.begin() as connection:
+        decided = claims.claim(connection, delivery, lease_seconds=30, now=world.now)
+    assert decided.verdict is Verdict.CLAIM
+    assert world.row(run).reason == "publish_failed"
+    ending = Ending(
+        run_id=run, retries=0, state=AttemptState.SUCCEEDED, fence=decided.fence
+    )
+    with world.database.begin() as connection:
+        assert ends.finish(connection, ending, now=world.now)
+    row = world.row(run)
+    assert (row.state, row.reason, row.missed) == ("succeeded", "publish_failed", True)
+    world.sweep(monitor)
+    missed = {
+        key.label: n for key, n in _sums(world).items() if key.name == "runs_missed"
+    }
+    assert missed == {"publish_failed": 1}
+
+
+def test_what_is_published_again_was_not_missed(world: Any) -> None:
+    schedule = world.schedule()
+    run = world.run(schedule, "planned", published_at=world.now)
+    world.clock.tick(600)
+    with world.database.begin() as connection:
+        outbox.record_published(connection, [run], now=world.now)
+    row = world.row(run)
+    assert (row.state, row.missed, row.reason) == ("published", False, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "cause"),
+    [
+        ({"state": "missed", "reason": "policy"}, "scheduler_down"),
+        ({"state": "missed", "reason": "unroutable"}, "unroutable"),
+        ({"state": "planned", "reason": "publish_failed"}, "publish_failed"),
+        ({"state": "succeeded", "reason": None}, "publish_failed"),
+        ({"state": "succeeded", "catchup": True}, "scheduler_down"),
+        ({"state": "skipped", "reason": "overlap", "catchup": True}, "scheduler_down"),
+        ({"state": "expired", "reason": "expired", "published": 0}, "expired"),
+        ({"state": "expired", "reason": "expired", "finished": 30}, "expired"),
+        ({"state": "expired", "reason": "expired", "finished": 31}, "publish_failed"),
+        ({"state": "expired", "reason": "expired", "published": 31}, "publish_failed"),
+    ],
+)
+def test_the_cause_of_a_miss(world: Any, values: dict[str, Any], cause: str) -> None:
+    schedule = world.schedule()
+    for name in ("published", "finished"):
+        if name in values:
+            seconds = values.pop(name)
+            values[f"{name}_at"] = world.now + timedelta(seconds=seconds)
+    values.setdefault("finished_at", world.now + timedelta(seconds=60))
+    world.run(schedule, values.pop("state"), missed=True, **values)
+    assert _sum(world, "runs_missed", cause) == 1
 
 
 # -- whatever happens, in whatever order ---------------------------------------
