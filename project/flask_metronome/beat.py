@@ -30,6 +30,7 @@ from flask_metronome.state import State, state_of
 from flask_metronome.store import beats
 from flask_metronome.store.ticks import TickReport, tick
 from flask_metronome.version import __version__
+from flask_metronome.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Scheduler(CeleryScheduler):
         self._database = self._state.database
         self._ticker = Ticker(self._database, self._state.settings, self.beat_id)
         self._publishing: PublisherThread | None = None
+        self._wakeups = Wakeups(self._database)
         self._ticks = 0
         self._planned = 0
         self._failures = 0
@@ -124,9 +126,18 @@ class Scheduler(CeleryScheduler):
             )
         self._publishing = PublisherThread(self._state, self.beat_id)
         self._publishing.start()
+        self._wakeups.start()
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """One turn; seconds until the next. A missing database is waited for."""
+        """One turn and the sleep after it; 0, as there is nothing left to wait.
+
+        The sleep is here and not in Celery's service, so that an edit can cut
+        it short. A missing database is waited for.
+        """
+        self._wakeups.sleep(self._turn())
+        return 0.0
+
+    def _turn(self) -> float:
         self._ticking = True
         try:
             report, now = self._ticker.tick()
@@ -183,6 +194,7 @@ class Scheduler(CeleryScheduler):
         its service calls it again at the end: a tick that was interrupted
         still holds its transaction the first time.
         """
+        self._wakeups.stop()
         if self._publishing is not None:
             self._publishing.stop()
         if self._ticking:

@@ -8,11 +8,12 @@ the parts that this product is made of.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from celery import Celery, Task
 
-from metronome_broker import routing_key
+from metronome_broker import lane_of, routing_key
 
 from flask_metronome.errors import SettingInvalid
 from flask_metronome.recorder import connect_recorder
@@ -74,6 +75,22 @@ class MetronomeCelery(Celery):
         if isinstance(task, Task) and not isinstance(task, MetronomeTask):
             task.__class__ = claiming(type(task))
         return super().register_task(task, **options)
+
+    def send_task(self, name: str, *args: Any, **options: Any) -> Any:
+        """As Celery's; a delay of less than a second becomes one second.
+
+        The broker delays by whole seconds, and Celery refuses to round: a
+        retry after 0.2 s would end in the dead-letter queue.
+        """
+        countdown = options.get("countdown")
+        if countdown is not None and 0 < countdown < 1:
+            options["countdown"] = 1
+        eta = options.get("eta")
+        if isinstance(eta, datetime) and eta.tzinfo is not None:
+            left = (eta - self.now()).total_seconds()
+            if left < 1:
+                options |= {"eta": None, "countdown": 1 if left > 0 else None}
+        return super().send_task(name, *args, **options)
 
     def _connection(self, url: str | None, **options: Any) -> Any:
         if url is None or url == PENDING_BROKER:
@@ -169,10 +186,17 @@ class Router:
         task: Any = None,
         **_: Any,
     ) -> dict[str, Any] | None:
-        """Celery's router protocol; ``None`` when the caller chose a queue."""
-        if options.get("queue") or options.get("exchange"):
+        """Celery's router protocol; ``None`` when the caller chose a queue.
+
+        A retry carries the routing key it came with: it stays in its lane.
+        """
+        if options.get("queue"):
             return None
-        lane = self.lane_of(name, task)
+        lane = lane_of(options.get("routing_key") or "")
+        if lane is None and options.get("exchange"):
+            return None
+        if lane not in self._state.lanes:
+            lane = self.lane_of_task(name, task)
         return {
             "queue": self._state.topology.lane(lane).queue_name,
             "routing_key": routing_key(lane, name),
@@ -180,7 +204,7 @@ class Router:
             "confirm_timeout": self._state.settings.confirm_timeout_seconds,
         }
 
-    def lane_of(self, name: str, task: Any = None) -> str:
+    def lane_of_task(self, name: str, task: Any = None) -> str:
         """The lane of a task: its own, else the default."""
         task = task or self._state.celery.tasks.get(name)
         return getattr(task, "lane", None) or self._state.settings.default_lane
