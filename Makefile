@@ -54,12 +54,12 @@ $(BIN)/python:
 
 $(RUN): | $(BIN)/python
 	@echo "Installing Flask-Metronome into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@$(BIN)/python -m pip install -q -q --disable-pip-version-check -e '.[demo]'
 	@rm -f $(VENV)/.run-* && touch $@
 
 $(DEV): | $(BIN)/python
 	@echo "Installing Flask-Metronome and what its tests need into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install -q -q --disable-pip-version-check -e '.[dev]'
 	@rm -f $(VENV)/.run-* $(VENV)/.dev-* && touch $(RUN) $@
 
 .PHONY: help demo test unit integration check format bench clean
