@@ -185,6 +185,7 @@ class Monitor:
             chores["unpublished"] = self._bounded(sweeps.flag_unpublished)
         chores["expired"] = self._bounded(sweeps.expire)
         chores["late"] = self._bounded(sweeps.flag_late)
+        chores["limits"] = self._bounded(sweeps.set_longest_runtimes)
         chores["overrun"] = self._bounded(sweeps.flag_overrun)
         chores["stuck"] = self._bounded(
             sweeps.flag_stuck, lease_seconds=self._settings.lease_seconds

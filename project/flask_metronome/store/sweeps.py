@@ -23,6 +23,11 @@ from sqlalchemy import (
     update,
 )
 
+from flask_metronome.core.longest_runtime import (
+    LEAST_SECONDS,
+    SAMPLES,
+    usual_longest_seconds,
+)
 from flask_metronome.core.run import UNSTARTED, AttemptState, MissedReason, RunState
 from flask_metronome.models import attempts, runs, workers
 from flask_metronome.store.upserts import comparable, plus_seconds, rows_changed
@@ -96,6 +101,49 @@ def flag_late(connection: Connection, *, batch: int, now: datetime) -> int:
         limit < comparable(dialect, now),
     )
     return _set(connection, condition, batch, now, late=True)
+
+
+def set_longest_runtimes(connection: Connection, *, batch: int, now: datetime) -> int:
+    """Give long-running runs without a longest runtime the usual one.
+
+    Written into the run, so that what it is judged by can be seen and stays.
+    """
+    rows = connection.execute(
+        select(runs.c.id, runs.c.schedule_id)
+        .where(
+            runs.c.state == RunState.STARTED,
+            runs.c.max_runtime_seconds.is_(None),
+            runs.c.started_at < now - timedelta(seconds=LEAST_SECONDS),
+        )
+        .order_by(runs.c.started_at)
+        .limit(batch)
+    ).all()
+    usual = {
+        schedule: usual_longest_seconds(_last_runtimes(connection, schedule))
+        for schedule in {row.schedule_id for row in rows}
+    }
+    changed = 0
+    for row in rows:
+        if (seconds := usual[row.schedule_id]) is not None:
+            unset = runs.c.max_runtime_seconds.is_(None)
+            changed += _set_ids(
+                connection, [row.id], unset, now, max_runtime_seconds=seconds
+            )
+    return changed
+
+
+def _last_runtimes(connection: Connection, schedule_id: str) -> list[float]:
+    found = connection.scalars(
+        select(runs.c.runtime_seconds)
+        .where(
+            runs.c.schedule_id == schedule_id,
+            runs.c.state == RunState.SUCCEEDED,
+            runs.c.runtime_seconds.is_not(None),
+        )
+        .order_by(runs.c.due_at.desc())
+        .limit(SAMPLES)
+    )
+    return list(found)
 
 
 def flag_overrun(connection: Connection, *, batch: int, now: datetime) -> int:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from flask_metronome.core.longest_runtime import usual_longest_seconds
+
 
 @pytest.fixture
 def tick(world: Any) -> str:
@@ -134,6 +136,38 @@ def test_overrun_is_longer_than_the_longest_runtime(world: Any, tick: str) -> No
     world.clock.tick(0.002)
     assert world.sweep(monitor)["overrun"] == 1
     assert world.row(run).overrun
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "limit"),
+    [
+        ([400.0] * 9, None),
+        ([400.0] * 10, 1200.0),
+        ([1.0] * 50, 300.0),
+        ([*[200.0] * 48, 9000.0, 9000.0], 600.0),
+        ([*[200.0] * 47, 9000.0, 9000.0, 9000.0], 27_000.0),
+    ],
+)
+def test_without_a_longest_runtime_the_usual_one_is_taken(
+    world: Any, tick: str, runtimes: list[float], limit: float | None
+) -> None:
+    for number, seconds in enumerate(runtimes):
+        world.run(
+            tick,
+            "succeeded",
+            due_at=world.ago(1000 + number),
+            runtime_seconds=seconds,
+            counted=True,
+        )
+    assert usual_longest_seconds(runtimes) == limit
+    run = world.run(tick, "started", started_at=world.now, fence=1)
+    monitor = world.monitor()
+    world.clock.tick(300)
+    assert world.sweep(monitor)["limits"] == 0
+    world.clock.tick(0.1)
+    assert world.sweep(monitor)["limits"] == (limit is not None)
+    assert world.row(run).max_runtime_seconds == limit
+    assert world.row(run).overrun is (limit == 300)
 
 
 def test_stuck_needs_a_live_worker_that_lists_it(world: Any, tick: str) -> None:
