@@ -280,6 +280,18 @@ def test_deleting_a_queue_cancels_its_consumers(client: Client, other: Client) -
     assert cancelled == ["t"]
 
 
+def test_whoever_deletes_a_queue_is_answered_before_its_consumer_ends(
+    client: Client,
+) -> None:
+    client.queue("q")
+    cancelled: list[str] = []
+    client.channel.basic_consume("q", on_cancel=cancelled.append, consumer_tag="t")
+    client.channel.queue_delete("q")
+    assert cancelled == []
+    while not cancelled:
+        client.connection.drain_events(timeout=SECONDS)
+
+
 def test_native_delayed_delivery(client: Client) -> None:
     exchange = Exchange("tasks", "topic")
     queue = Queue("tasks.lane", exchange, routing_key="lane.*", queue_arguments=QUORUM)

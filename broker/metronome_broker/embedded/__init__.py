@@ -1,7 +1,9 @@
 """A small AMQP 0-9-1 broker of our own: in memory, one process, loopback only.
 
-For development, demo and scripted-fault tests; losing its memory loses no run, as SQL
-publishes again.
+For development, demo and scripted-fault tests only: losing its memory loses no run, as
+SQL publishes again. It follows RabbitMQ 4.0 in what it does and says, and leaves out
+transactions, headers exchanges, priorities, CC and BCC, direct reply-to, streams,
+policies and permissions. A vhost is made when it is first opened.
 """
 
 from __future__ import annotations

@@ -115,7 +115,8 @@ class Channel:
         """Tell the client, if it asked to know, that its queue ended a consumer."""
         self.consumers.pop(consumer.tag, None)
         if self.connection.capability("consumer_cancel_notify"):
-            self.send(spec.Basic.Cancel, "sb", (consumer.tag, True))
+            # Later: whoever deleted the queue on this channel gets its answer first.
+            self.connection.loop.call_soon(self._send_cancel, consumer.tag)
 
     # -- settling
 
@@ -246,6 +247,10 @@ class Channel:
             self.send(spec.Basic.Ack, "Lb", (sequence, False))
         else:
             self.send(spec.Basic.Nack, "Lbb", (sequence, False, False))
+
+    def _send_cancel(self, tag: str) -> None:
+        if not self.closed:
+            self.send(spec.Basic.Cancel, "sb", (tag, True))
 
     def _expected(self) -> Content:
         if self._content is None:

@@ -210,9 +210,9 @@ class Connection:
     def link_lost(self) -> None:
         """Give everything back that this client held."""
         self.stage = Stage.GONE
-        self._release()
         self._limit.cancel()
         self._on_gone(self)
+        self._release()
 
     def _read(self) -> None:
         if self.stage is Stage.HEADER and not self._read_header():

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 #: Seconds a client has to send its request.
 REQUEST_SECONDS = 10.0
 BODY_MAX = 64 * 1024
+LENGTH_DIGITS = 9
 
 
 class BadRequest(ValueError):
@@ -38,7 +39,7 @@ class Request:
         """The body as JSON; raises BadRequest."""
         try:
             return json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequest(f"body is not JSON: {error}") from None
 
 
@@ -77,10 +78,10 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             method, target, headers = _parse_head(head.decode("latin-1"))
+            parts = urlsplit(target).path.strip("/").split("/")
             body = await reader.readexactly(_length(headers))
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        except (EOFError, asyncio.LimitOverrunError, ValueError) as error:
             raise BadRequest(str(error)) from None
-    parts = urlsplit(target).path.strip("/").split("/")
     return Request(
         method=method,
         path=tuple(unquote(part) for part in parts),
@@ -101,8 +102,9 @@ def _parse_head(head: str) -> tuple[str, str, dict[str, str]]:
 
 def _length(headers: dict[str, str]) -> int:
     text = headers.get("content-length", "0")
-    if not (text.isascii() and text.isdigit() and int(text) <= BODY_MAX):
-        raise BadRequest(f"content-length must be 0 to {BODY_MAX}, not {text!r}")
+    digits = text.isascii() and text.isdigit() and len(text) <= LENGTH_DIGITS
+    if not digits or int(text) > BODY_MAX:
+        raise BadRequest(f"content-length must be 0 to {BODY_MAX}")
     return int(text)
 
 

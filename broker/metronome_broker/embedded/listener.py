@@ -53,10 +53,11 @@ class Listener:
         blocked = faults.blocked
         faults.apply(fault)
         for connection in list(self.connections):
-            if faults.frozen:
-                connection.freeze()
             if fault.drop_connections:
                 connection.link.abort()
+                continue
+            if faults.frozen:
+                connection.freeze()
             if faults.blocked != blocked:
                 connection.send_blocked(faults.blocked)
             connection.resume()

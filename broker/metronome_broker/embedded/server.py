@@ -37,8 +37,8 @@ class EmbeddedBroker:
 
     Args:
         host: a loopback address or ``localhost``.
-        port: AMQP port; 0 for any free one.
-        management_port: HTTP port; 0 for any free one.
+        port: AMQP port; 0 for any free one, found out and kept by ``start``.
+        management_port: HTTP port; 0 likewise.
         user: the only user.
         password: its password.
 
@@ -57,7 +57,8 @@ class EmbeddedBroker:
     ) -> None:
         if not is_loopback(host):
             raise NotLoopback(host)
-        self.host = host
+        # A hosts file could send the name elsewhere.
+        self.host = "127.0.0.1" if host == "localhost" else host
         self.port = port
         self.management_port = management_port
         self.user = user
@@ -97,12 +98,12 @@ class EmbeddedBroker:
             target=self._run, name="metronome-embedded-broker", daemon=True
         )
         self._thread.start()
-        self._ready.wait(CALL_SECONDS)
-        if self._failure is not None:
-            self._thread.join(CALL_SECONDS)
+        started = self._ready.wait(CALL_SECONDS)
+        if self._failure is not None or not started:
             self._thread = None
+            why = self._failure or f"not started within {CALL_SECONDS} s"
             raise EmbeddedBrokerError(
-                f"embedded broker cannot listen on {self.host}: {self._failure}"
+                f"embedded broker cannot listen on {self.host}: {why}"
             ) from self._failure
         return self
 
@@ -190,8 +191,9 @@ class EmbeddedBroker:
         try:
             asyncio.run(self._serve_until_stopped())
         except BaseException as error:
+            if self._ready.is_set():
+                log.exception("embedded broker ended")
             self._failure = error
-            log.debug("embedded broker ended", exc_info=True)
         finally:
             self._ready.set()
 

@@ -135,6 +135,15 @@ def test_faults_are_posted(call: Any) -> None:
     assert "fault field 'nothing'" in answer["reason"]
 
 
+@pytest.mark.parametrize("body", ["", "{", "[" * 50_000])
+def test_a_body_that_is_no_json_is_refused(broker: EmbeddedBroker, body: str) -> None:
+    token = b64encode(b"guest:guest").decode()
+    connection = http.client.HTTPConnection(broker.host, broker.management_port)
+    connection.request("POST", "/api/faults", body, {"Authorization": f"Basic {token}"})
+    assert connection.getresponse().status == 400
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -144,6 +153,8 @@ def test_faults_are_posted(call: Any) -> None:
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000,
         b"POST /api/faults HTTP/1.1\r\nContent-Length: 5\r\n\r\nab",
         b"\x00\xff\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
     ],
 )
 def test_malformed_requests_get_a_400(
