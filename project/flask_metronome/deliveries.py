@@ -14,7 +14,9 @@ from billiard.exceptions import WorkerLostError
 from celery import states
 from celery.worker.request import Request
 
-from flask_metronome.endings import ending_from_state, run_of
+from flask_metronome.core.ending import LostCause
+from flask_metronome.core.run import AttemptState
+from flask_metronome.endings import ending_from_state, ending_of, run_of
 from flask_metronome.state import state_of
 from flask_metronome.store.ledger import ledger_of
 
@@ -47,6 +49,34 @@ class MetronomeRequest(Request):
         except Exception:
             logger.exception("The loss of %s could not be recorded", self.id)
         return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def cancel(self, *args: Any, **options: Any) -> Any:
+        """Celery's end of a body that a shutdown or a lost connection cuts off."""
+        # only a shutdown says whether to tell of a retry (from Celery 5.6 on),
+        # and only this setting lets a lost connection cut bodies off
+        by_connection = "emit_retry" not in options and (
+            self.app.conf.worker_cancel_long_running_tasks_on_connection_loss
+        )
+        try:
+            self._note_cancel(
+                LostCause.CONNECTION if by_connection else LostCause.COLD_SHUTDOWN
+            )
+        except Exception:
+            logger.exception("The loss of %s could not be recorded", self.id)
+        return super().cancel(*args, **options)
+
+    def _note_cancel(self, cause: LostCause) -> None:
+        context = self._context
+        if run_of(context) is None:
+            return
+        state = state_of(self.app)
+        ending = ending_of(
+            context,
+            AttemptState.LOST,
+            lost_cause=cause,
+            comes_back=bool(self.task.acks_late),
+        )
+        ledger_of(state).post(ending=ending, wait_seconds=_WAIT_SECONDS)
 
     def _note_loss(self, error: BaseException) -> None:
         if isinstance(error, ExceptionWithTraceback):

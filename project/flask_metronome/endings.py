@@ -20,7 +20,6 @@ from billiard.exceptions import (
 )
 from celery import states
 from celery.exceptions import Reject, Retry
-from celery.worker import state as worker_state
 
 from flask_metronome.core.ending import Ending, LostCause, fingerprint
 from flask_metronome.core.run import AttemptState
@@ -163,11 +162,12 @@ def _retry(
     cancelled = isinstance(outcome, Retry) and fence_of(request) is None
     if cancelled:
         # Celery says «retry» when it cancels a body, whether or not anything
-        # will run again
-        dying = worker_state.should_terminate not in (None, False)
-        cause = LostCause.COLD_SHUTDOWN if dying else LostCause.CONNECTION
+        # will run again; what it was is recorded before
         return ending_of(
-            request, AttemptState.LOST, lost_cause=cause, comes_back=comes_back
+            request,
+            AttemptState.LOST,
+            lost_cause=LostCause.COLD_SHUTDOWN,
+            comes_back=comes_back,
         )
     retry = getattr(request, "metronome_retry", None)
     error = outcome.exc if isinstance(outcome, Retry) else outcome
