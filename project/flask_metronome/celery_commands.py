@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -28,7 +29,7 @@ def metronome(ctx: click.Context) -> None:
     from flask_metronome.cli.status import print_status
     from flask_metronome.state import state_of
 
-    with _one_sentence():
+    with _one_sentence(_is_any):
         print_status(state_of(ctx.obj.app))
 
 
@@ -40,7 +41,7 @@ def find_flask_apps_too(original: FindApp) -> FindApp:
 
     @functools.wraps(original)
     def find_app(app: Any, *args: Any, **kwargs: Any) -> Any:
-        with _one_sentence():
+        with _one_sentence(_is_ours):
             try:
                 found = original(app, *args, **kwargs)
             except AttributeError:
@@ -95,31 +96,46 @@ def _needs_no_arguments(function: Callable[..., Any]) -> bool:
     )
 
 
-class _one_sentence:
-    """Ends the program with one sentence when an error of ours comes by.
+@contextmanager
+def _one_sentence(speaks: Callable[[Exception], bool]) -> Iterator[None]:
+    """End the program with one sentence when an error of a known kind comes by.
 
     Celery prints a traceback for whatever is raised while it loads an app, so the
     only way out is :class:`SystemExit`.
+
+    :param speaks: whether an error may be told as a sentence.
     """
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
-        if not isinstance(error, Exception) or not _is_ours(error):
-            return
+    try:
+        yield
+    except Exception as raised:
+        error = _before_kombu(raised)
+        if not speaks(error):
+            raise
         from flask_metronome.cli.failure import as_failure
 
         failure = as_failure(error)
-        if failure is not None:
-            failure.show()
-            raise SystemExit(failure.exit_code) from None
+        if failure is None:
+            raise
+        failure.show()
+        raise SystemExit(failure.exit_code) from None
+
+
+def _before_kombu(error: Exception) -> Exception:
+    """What an import really raised: kombu turns every ValueError into its own."""
+    former = error.__context__
+    if type(error) is ValueError and str(error).startswith("Couldn't import"):
+        return former if isinstance(former, Exception) else error
+    return error
 
 
 def _is_ours(error: Exception) -> bool:
     home = type(error).__module__.partition(".")[0]
     # Flask's own NoAppException comes when FLASK_APP leads nowhere.
     return home in ("flask", "flask_metronome", "metronome_broker")
+
+
+def _is_any(_error: Exception) -> bool:
+    return True
 
 
 def _install() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.app.utils import find_app as celerys_own
+from click.testing import CliRunner
 from flask import Flask
 
 from flask_metronome import Metronome
-from flask_metronome.celery_commands import find_flask_apps_too
+from flask_metronome.celery_commands import find_flask_apps_too, metronome
+from flask_metronome.schema import init_db
 from flask_metronome.state import state_of
 
 find_app = find_flask_apps_too(celerys_own)
@@ -100,6 +102,43 @@ def test_a_wrong_setting_is_one_sentence_and_exit_code_2(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "METRONOME_BEAT_BATCH" in said
+
+
+def test_a_wrong_setting_of_an_app_made_on_import_is_one_sentence_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "metronome_test_shop.py").write_text(
+        "from flask import Flask\n"
+        "from flask_metronome import Metronome\n"
+        "app = Flask(__name__)\n"
+        "app.config['METRONOME_TIMEZONE'] = 'Mars'\n"
+        "Metronome(app)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        find_app("metronome_test_shop")
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "an IANA time zone" in said
+
+
+@pytest.mark.parametrize("with_tables", [True, False])
+def test_celery_metronome_shows_the_state_or_one_sentence(
+    tmp_path: Path, with_tables: bool
+) -> None:
+    state = state_of(make_app(tmp_path))
+    if with_tables:
+        init_db(state.database)
+    context = types.SimpleNamespace(app=state.celery)
+    result = CliRunner().invoke(metronome, [], obj=context)
+    state.loop.stop()
+    state.database.dispose()
+    assert result.exit_code == (0 if with_tables else 1)
+    assert ("No beat and no worker." in result.stdout) is with_tables
+    assert ("flask metronome init-db" in result.stderr) is not with_tables
 
 
 def test_an_error_of_the_app_itself_is_left_to_celery(module: Any) -> None:
