@@ -19,6 +19,7 @@ from flask_metronome.errors import SettingInvalid
 from flask_metronome.recorder import connect_recorder
 from flask_metronome.state import State
 from flask_metronome.tasks import MetronomeTask
+from flask_metronome.worker_start import connect_worker_start
 
 #: Where no broker is set or running yet; replaced before the first connection.
 PENDING_BROKER = "amqp://metronome-broker-is-picked-at-first-use.invalid//"
@@ -133,6 +134,7 @@ def make_celery(state: State) -> MetronomeCelery:
     app = MetronomeCelery(state)
     app.conf.update(configuration(state))
     app.conf.update(_users_own(state.flask_app.config.get("CELERY") or {}))
+    connect_worker_start(app)
     connect_recorder(app)
     app.set_default()
     return app
