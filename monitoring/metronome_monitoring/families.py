@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -184,12 +183,11 @@ def _build_info(snapshot: Snapshot) -> Metric:
 
 
 def _schedule_info(schedules: Iterable[ScheduleNumbers]) -> Metric:
-    family = InfoMetricFamily(
-        "metronome_schedule", "What a schedule runs.", labels=["schedule"]
-    )
+    said = "What a schedule runs."
+    family = InfoMetricFamily("metronome_schedule", said, labels=["schedule"])
     for s in schedules:
-        said = {"task": s.task, "lane": s.lane, "state": s.state}
-        family.add_metric([s.key], said)
+        found = {"task": s.task, "lane": s.lane, "state": s.state}
+        family.add_metric([s.key], found)
     return family
 
 
@@ -280,7 +278,7 @@ def _histogram(
 
 
 def _processes(snapshot: Snapshot) -> Iterator[Metric]:
-    numbers: tuple[tuple[str, str, Any], ...] = (
+    numbers: tuple[tuple[str, str, float], ...] = (
         ("metronome_beats_up", "Beats that live.", snapshot.beats_up),
         (
             "metronome_beat_last_tick_timestamp_seconds",

@@ -28,7 +28,16 @@ from sqlalchemy.exc import DBAPIError
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.settings import Settings
-from flask_metronome.store import counters, leases, losses, overdue, retention, sweeps
+from flask_metronome.store import (
+    counters,
+    leases,
+    losses,
+    overdue,
+    retention,
+    returns,
+    sweeps,
+    watch,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -89,9 +98,9 @@ class Monitor:
         self._batch = batch
         self._holder = holder or str(uuid.uuid4())
         self._lease: leases.Lease | None = None
-        self._sightings = losses.Sightings()
+        self._sightings = watch.Sightings()
         self._next_prune: datetime | None = None
-        self._rules = losses.LossRules(
+        self._rules = watch.LossRules(
             lease_seconds=settings.lease_seconds,
             most_attempts=settings.delivery_limit,
         )
@@ -112,7 +121,7 @@ class Monitor:
                 now=now,
             )
             if self._lease is None:
-                self._sightings = losses.Sightings()
+                self._sightings = watch.Sightings()
                 return SweepReport(elected=False)
             watching_since, settled_at = self._settle(connection, now)
         chores = self._chores(now, watching_since, settled_at)
@@ -193,7 +202,7 @@ class Monitor:
         if now >= settled_at:
             looking = {"rules": self._rules, "sightings": self._sightings}
             chores["lost"] = self._bounded(losses.mark_lost, **looking)
-            chores["returned"] = self._bounded(losses.return_unreceived, **looking)
+            chores["returned"] = self._bounded(returns.return_unreceived, **looking)
         chores["runs_folded"] = self._bounded(counters.fold_runs)
         chores["attempts_folded"] = self._bounded(counters.fold_attempts)
         if self._next_prune is None or now >= self._next_prune:
