@@ -5,17 +5,31 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.errors import NotFound
 from flask_metronome.history.cursor import USUAL, mark_of, read_cursor, write_cursor
 from flask_metronome.history.values import Bar, ScheduleView, Slice, names_of
-from flask_metronome.models import runs, schedules
+from flask_metronome.models import UtcDateTime, runs, schedules
 
 STRIP = 60
 
+_BAR_COLUMNS = [runs.c[name] for name in names_of(Bar)]
+_EVER = literal(datetime(1, 1, 2, tzinfo=UTC), UtcDateTime())
 _COLUMNS = [schedules.c[name] for name in names_of(ScheduleView)]
 
 
@@ -78,6 +92,35 @@ async def strips(
     """
     if not schedule_ids:
         return {}
+    # where a planner can be told to, it walks each strip's index; it would
+    # otherwise guess that a strip is a third of the history, and read all of it
+    lateral = connection.dialect.name == "postgresql"
+    statement = (_walked if lateral else _bounded)(schedule_ids, length)
+    found: dict[str, list[Bar]] = defaultdict(list)
+    for row in (await connection.execute(statement)).mappings():
+        found[row["schedule_id"]].append(Bar(**row))
+    order = attrgetter("due_at", "id")
+    return {key: sorted(bars, key=order)[-length:] for key, bars in found.items()}
+
+
+def _walked(schedule_ids: Sequence[str], length: int) -> Select[Any]:
+    strip = (
+        select(*_BAR_COLUMNS)
+        .where(runs.c.schedule_id == schedules.c.id)
+        .order_by(runs.c.due_at.desc())
+        .limit(length)
+        .correlate(schedules)
+        .lateral("strip")
+    )
+    return (
+        select(strip)
+        .select_from(schedules.join(strip, true()))
+        .where(schedules.c.id.in_(schedule_ids))
+    )
+
+
+def _bounded(schedule_ids: Sequence[str], length: int) -> Select[Any]:
+    """The same where there is no LATERAL: first where each strip begins."""
     older = runs.alias("older")
     begins = (
         select(older.c.due_at)
@@ -89,22 +132,15 @@ async def strips(
         .scalar_subquery()
     )
     edges = (
-        select(schedules.c.id.label("id"), begins.label("begins"))
+        select(schedules.c.id.label("id"), func.coalesce(begins, _EVER).label("begins"))
         .where(schedules.c.id.in_(schedule_ids))
-        .cte("edges")
-        # or a planner may move it inside and ask anew for every run
-        .prefix_with("MATERIALIZED", dialect="postgresql")
+        .subquery("edges")
     )
-    statement = (
-        select(*(runs.c[name] for name in names_of(Bar)))
-        .join_from(edges, runs, runs.c.schedule_id == edges.c.id)
-        .where(or_(edges.c.begins.is_(None), runs.c.due_at >= edges.c.begins))
-        .order_by(runs.c.schedule_id, runs.c.due_at, runs.c.id)
+    return select(*_BAR_COLUMNS).join_from(
+        edges,
+        runs,
+        and_(runs.c.schedule_id == edges.c.id, runs.c.due_at >= edges.c.begins),
     )
-    found: dict[str, list[Bar]] = defaultdict(list)
-    for row in (await connection.execute(statement)).mappings():
-        found[row["schedule_id"]].append(Bar(**row))
-    return {key: bars[-length:] for key, bars in found.items()}
 
 
 def _conditions(wanted: ScheduleFilter) -> list[ColumnElement[bool]]:
