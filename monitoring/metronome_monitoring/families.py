@@ -1,7 +1,7 @@
 """Numbers → Prometheus families. Pure: a snapshot in, families out.
 
-Every series of a schedule is there from its creation, at 0, because
-``increase()`` does not see a first event that comes with its series.
+Every series of a schedule is there from its creation, at 0: ``increase()`` does
+not see a first event that comes with its series.
 """
 
 from __future__ import annotations
@@ -215,8 +215,7 @@ def _counter(
     family = CounterMetricFamily(name, said, labels=labels)
     plain = snapshot.sums.get(sum_name)
     everyone = [(s.key, s.sums.get(sum_name, {})) for s in snapshot.schedules]
-    if plain is not None:
-        everyone.append(("", plain))
+    everyone += [] if plain is None else [("", plain)]
     for key, sums in everyone:
         if not label:
             family.add_metric([key], sum(sums.values()))
