@@ -2,127 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from worker_store import ELSEWHERE, RUN, Store
 
-from flask_metronome.core.claim import LOSSES_IN_A_ROW, Delivery, Verdict
-from flask_metronome.core.ending import Ending, LostCause
+from flask_metronome.core.claim import LOSSES_IN_A_ROW, Verdict
+from flask_metronome.core.ending import LostCause
 from flask_metronome.core.run import AttemptState, RunState
-from flask_metronome.database import Database
 from flask_metronome.identity import new_worker_id
-from flask_metronome.models import attempts, metadata, runs, schedules
 from flask_metronome.store import claims, ends, workers
-from flask_metronome.store.workers import WorkerBeat
-from flask_metronome.testing import SettableClock
-
-RUN = "run-1"
-ELSEWHERE = "00000000-0000-4000-8000-000000000000"
-DELIVERY = Delivery(
-    run_id=RUN,
-    task="shop.report",
-    retries=0,
-    redelivered=False,
-    worker="celery@one",
-    worker_id=ELSEWHERE,
-    pid=999_999,
-)
-
-
-class Store:
-    """A store with one schedule, on a clock that only the test moves."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = SettableClock()
-        self.database = Database(f"sqlite:///{folder / 'm.sqlite'}", clock=self.clock)
-        metadata.create_all(self.database.engine)
-        with self.database.begin() as c:
-            now = self.database.now(c)
-            c.execute(
-                insert(schedules).values(
-                    id="s",
-                    key="report",
-                    task="shop.report",
-                    cadence={},
-                    lane="default",
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-
-    def add_run(self, run_id: str = RUN, **values: Any) -> None:
-        with self.database.begin() as c:
-            now = self.database.now(c)
-            row: dict[str, Any] = {
-                "id": run_id,
-                "schedule_id": "s",
-                "schedule_key": "report",
-                "origin": "auto",
-                "due_at": now,
-                "fires_at": now,
-                "state": RunState.PUBLISHED,
-                "task": "shop.report",
-                "lane": "default",
-                "args": [],
-                "kwargs": {},
-                "options": {},
-                "revision": 1,
-                "grace_until": now + timedelta(seconds=60),
-                "late_after_seconds": 15.0,
-                "concurrency_key": "s",
-                "updated_at": now,
-            }
-            c.execute(insert(runs).values({**row, **values}))
-
-    def add_worker(self, worker_id: str, pid: int = 1) -> None:
-        beat = WorkerBeat(
-            id=worker_id,
-            hostname="celery@one",
-            pid=pid,
-            version="1",
-            lanes=[],
-            active=[],
-        )
-        with self.database.begin() as c:
-            workers.heartbeat(c, beat, now=self.database.now(c))
-
-    def claim(self, **changed: Any) -> claims.Claim:
-        with self.database.begin() as c:
-            return claims.claim(
-                c,
-                replace(DELIVERY, **changed),
-                lease_seconds=30.0,
-                now=self.database.now(c),
-            )
-
-    def finish(self, fence: int | None, state: AttemptState, **more: Any) -> bool:
-        values = {"run_id": RUN, "retries": 0, "fence": fence, "state": state, **more}
-        with self.database.begin() as c:
-            return ends.finish(c, Ending(**values), now=self.database.now(c))
-
-    def run(self, run_id: str = RUN) -> Any:
-        with self.database.read() as c:
-            return c.execute(select(runs).where(runs.c.id == run_id)).one()
-
-    def attempts(self) -> list[Any]:
-        with self.database.read() as c:
-            return list(c.execute(select(attempts).order_by(attempts.c.fence)))
-
-    def set_state(self, state: RunState) -> None:
-        with self.database.begin() as c:
-            c.execute(update(runs).where(runs.c.id == RUN).values(state=state))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store(tmp_path)
-    yield made
-    made.database.dispose()
 
 
 def test_a_claim_starts_the_run_and_opens_an_attempt(store: Store) -> None:
