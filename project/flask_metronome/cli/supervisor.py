@@ -19,7 +19,7 @@ from typing import Any
 from flask_metronome.cli.log_stream import LogStream
 
 #: Seconds for a clean end; then whatever is left is killed.
-STOP_SECONDS = 10.0
+STOP_SECONDS = 8.0
 _POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
 
