@@ -17,7 +17,6 @@ from datetime import datetime
 from typing import Any
 
 from celery.beat import Scheduler as CeleryScheduler
-from metronome_broker import BrokerError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from flask_metronome import schema
@@ -31,6 +30,7 @@ from flask_metronome.store import beats
 from flask_metronome.store.ticks import TickReport, tick
 from flask_metronome.version import __version__
 from flask_metronome.wakeups import Wakeups
+from metronome_broker import BrokerError
 
 logger = logging.getLogger(__name__)
 

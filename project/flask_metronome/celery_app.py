@@ -13,13 +13,12 @@ from typing import Any
 
 from celery import Celery, Task
 
-from metronome_broker import lane_of, routing_key
-
 from flask_metronome.errors import SettingInvalid
 from flask_metronome.recorder import connect_recorder
 from flask_metronome.state import State
 from flask_metronome.tasks import MetronomeTask
 from flask_metronome.worker_start import connect_worker_start
+from metronome_broker import lane_of, routing_key
 
 #: Where no broker is set or running yet; replaced before the first connection.
 PENDING_BROKER = "amqp://metronome-broker-is-picked-at-first-use.invalid//"

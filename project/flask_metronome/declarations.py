@@ -45,9 +45,8 @@ def definition_of(declared: DeclaredSchedule, state: State) -> Definition:
     """
     lane = declared.lane or _lane_of_task(declared.task, state)
     policies = {"catchup": state.settings.catchup} | dict(declared.policies)
-    for name in ("args",):
-        if name in policies:
-            policies[name] = tuple(policies[name])
+    if "args" in policies:
+        policies["args"] = tuple(policies["args"])
     try:
         return Definition(
             key=declared.key,
@@ -59,8 +58,8 @@ def definition_of(declared: DeclaredSchedule, state: State) -> Definition:
             **policies,
         )
     except TypeError as error:
-        name = re.search(r"argument '(\w+)'", str(error))
-        field_name = name.group(1) if name else "schedule"
+        named = re.search(r"argument '(\w+)'", str(error))
+        field_name = named.group(1) if named else "schedule"
         raise ScheduleInvalid(
             field_name, "a field of a schedule", policies.get(field_name)
         ) from error

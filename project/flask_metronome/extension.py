@@ -116,6 +116,8 @@ class Metronome:
     @overload
     def task(
         self,
+        function: None = None,
+        /,
         *,
         name: str | None = None,
         lane: str | None = None,
@@ -159,7 +161,9 @@ class Metronome:
             if schedule is not None:
                 slugged = key or slug(decorated.__name__.replace("_", "-"))
                 self.schedule(slugged, full, schedule, lane=lane, **(policies or {}))
-            return Proxy(self._task_named, (full,), name=full, __doc__=decorated.__doc__)
+            return Proxy(
+                self._task_named, (full,), name=full, __doc__=decorated.__doc__
+            )
 
         return declare if function is None else declare(function)
 

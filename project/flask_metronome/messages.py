@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from kombu.serialization import dumps
-from metronome_broker import OutboundMessage, routing_key
 
 from flask_metronome.core.run import iso_utc
 from flask_metronome.state import State
 from flask_metronome.store.outbox import OutboxRow
+from metronome_broker import OutboundMessage, routing_key
 
 #: A message that is due to die is given at least this long, milliseconds.
 _LEAST_EXPIRATION_MS = 1

@@ -12,8 +12,9 @@ from typing import Any
 from flask_metronome.core.schedule import Definition, Schedule
 from flask_metronome.errors import UnknownLane, UnknownTask
 from flask_metronome.state import State
+from flask_metronome.store import declared as declared_store
 from flask_metronome.store import requests, schedules
-from flask_metronome.store.schedules import SyncReport
+from flask_metronome.store.declared import SyncReport
 
 #: Who did it, when nobody said.
 NOBODY = "unknown"
@@ -54,9 +55,7 @@ class Operations:
         self.check(definition)
         with self._database.begin() as connection:
             now = self._database.now(connection)
-            return schedules.add(
-                connection, definition, owner=owner, who=who, now=now
-            )
+            return schedules.add(connection, definition, owner=owner, who=who, now=now)
 
     def replace(
         self,
@@ -174,7 +173,7 @@ class Operations:
         """Bring what the code declares into the database."""
         with self._database.begin() as connection:
             now = self._database.now(connection)
-            return schedules.sync(connection, definitions, owner=owner, now=now)
+            return declared_store.sync(connection, definitions, owner=owner, now=now)
 
 
 def sync_declared(state: State) -> list[SyncReport]:

@@ -13,13 +13,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-from metronome_broker import (
-    BrokerError,
-    InvalidMessage,
-    OutboundMessage,
-    Publisher,
-    PublishReport,
-)
 from sqlalchemy.exc import SQLAlchemyError
 
 from flask_metronome.errors import DatabaseUnreachable
@@ -27,6 +20,13 @@ from flask_metronome.messages import message_of
 from flask_metronome.state import State
 from flask_metronome.store import outbox
 from flask_metronome.store.outbox import OutboxRow
+from metronome_broker import (
+    BrokerError,
+    InvalidMessage,
+    OutboundMessage,
+    Publisher,
+    PublishReport,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -179,4 +179,3 @@ class PublisherThread(threading.Thread):
     def _pause(self) -> None:
         pause = min(0.1 * 2**self._failures, LONGEST_BACKOFF_SECONDS)
         self._stopping.wait(pause)
-

@@ -11,12 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, current_app, has_app_context
-from metronome_broker import Lane, RunningBroker, Topology, join_broker, pick_broker
 
 from flask_metronome.async_loop import LoopThread
 from flask_metronome.database import Database
 from flask_metronome.errors import NotInitialized, UnknownLane
 from flask_metronome.settings import Settings
+from metronome_broker import (
+    InvalidLane,
+    Lane,
+    RunningBroker,
+    Topology,
+    join_broker,
+    pick_broker,
+)
 
 EXTENSION = "metronome"
 
@@ -55,7 +62,7 @@ class State:
         """Exchanges and lanes as they should be on the broker."""
         limit = self.settings.delivery_limit
         return Topology(
-            lanes=[Lane(name=name, delivery_limit=limit) for name in self._lanes]
+            lanes=tuple(Lane(name=name, delivery_limit=limit) for name in self._lanes)
         )
 
     def add_lane(self, name: str) -> bool:
@@ -68,7 +75,11 @@ class State:
             return False
         if self.settings.lanes:
             raise UnknownLane("lane", "one of " + ", ".join(self._lanes), name)
-        Lane(name=name)
+        try:
+            Lane(name=name)
+        except InvalidLane as error:
+            expected = "a lane name (a-z, 0-9, _ and -)"
+            raise UnknownLane("lane", expected, name) from error
         self._lanes[name] = None
         return True
 
@@ -112,5 +123,3 @@ def state_of(app: Any = None) -> State:
     if not isinstance(state, State):
         raise NotInitialized
     return state
-
-

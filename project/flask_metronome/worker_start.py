@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from celery import signals
-from metronome_broker import BrokerError
 
 from flask_metronome import schema
 from flask_metronome.errors import MetronomeError
 from flask_metronome.state import State
+from metronome_broker import BrokerError
 
 
 def connect_worker_start(celery_app: Any) -> None:
     """Check the ground before any worker of this app starts."""
 
-    def on_celeryd_init(instance: Any = None, **_: Any) -> None:
-        if getattr(instance, "app", None) is celery_app:
+    def on_celeryd_init(instance: Any, **_: Any) -> None:
+        if instance.app is celery_app:
             prepare(celery_app.metronome)
 
     signals.celeryd_init.connect(

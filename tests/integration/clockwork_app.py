@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from metronome_broker import lane_of
 
 from flask_metronome import Metronome
+from metronome_broker import lane_of
 
 app = Flask(__name__, instance_path=os.environ["METRONOME_DATA_DIR"])
 metronome = Metronome(app)

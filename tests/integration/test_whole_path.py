@@ -19,9 +19,7 @@ from flask_metronome.store import schedules as schedule_store
 
 
 @pytest.fixture
-def clockwork(
-    vhost_url: str, database_url: str, tmp_path: Path
-) -> Iterator[Clockwork]:
+def clockwork(vhost_url: str, database_url: str, tmp_path: Path) -> Iterator[Clockwork]:
     made = Clockwork(broker_url=vhost_url, database_url=database_url, folder=tmp_path)
     yield made
     made.stop()

@@ -250,7 +250,11 @@ def test_every_due_time_is_decided_exactly_once_and_never_early(
 
 
 @settings(max_examples=60, deadline=None)
-@given(cadence=cadences, wait=st.integers(0, 100_000), catchup=st.sampled_from(["latest", "earliest", "all", "none"]))
+@given(
+    cadence=cadences,
+    wait=st.integers(0, 100_000),
+    catchup=st.sampled_from(["latest", "earliest", "all", "none"]),
+)
 def test_planning_the_same_thing_twice_gives_the_same_rows(
     cadence: Cadence, wait: int, catchup: str
 ) -> None:

@@ -15,7 +15,7 @@ from flask_metronome.core.schedule import Definition, Schedule
 from flask_metronome.database import Database
 from flask_metronome.errors import AlreadyExists, Conflict, NotFound, ScheduleInvalid
 from flask_metronome.models import audit, metadata, runs, schedules
-from flask_metronome.store import requests
+from flask_metronome.store import declared, requests
 from flask_metronome.store import schedules as store
 from flask_metronome.store.ticks import tick
 from flask_metronome.testing import SettableClock
@@ -226,9 +226,9 @@ def test_cancelling_ends_an_open_run_once(database: Database) -> None:
 # -- code and database in step -----------------------------------------------------
 
 
-def sync(database: Database, *definitions: Definition) -> store.SyncReport:
+def sync(database: Database, *definitions: Definition) -> declared.SyncReport:
     with database.begin() as connection:
-        return store.sync(
+        return declared.sync(
             connection,
             {d.key: d for d in definitions},
             owner="code",

@@ -126,9 +126,7 @@ def plan(schedule: Schedule, now: datetime, occupancy: Occupancy) -> Plan:
 class _Planner:
     """One schedule, one instant: the steps of :func:`plan`."""
 
-    def __init__(
-        self, schedule: Schedule, now: datetime, occupancy: Occupancy
-    ) -> None:
+    def __init__(self, schedule: Schedule, now: datetime, occupancy: Occupancy) -> None:
         self.schedule = schedule
         self.definition = schedule.definition
         self.timing = schedule.definition.timing

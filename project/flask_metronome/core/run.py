@@ -99,6 +99,4 @@ def run_id(schedule_id: str, origin: str, due_at: datetime) -> str:
     The same occurrence has the same id on every beat, after every crash and
     every edit: that is what makes planning and publishing repeatable.
     """
-    return str(
-        uuid.uuid5(RUN_NAMESPACE, f"{schedule_id}|{origin}|{iso_utc(due_at)}")
-    )
+    return str(uuid.uuid5(RUN_NAMESPACE, f"{schedule_id}|{origin}|{iso_utc(due_at)}"))

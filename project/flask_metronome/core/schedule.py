@@ -110,26 +110,25 @@ class Definition:
         :raises ScheduleInvalid: on an unknown, missing or wrong field.
         :raises CadenceInvalid: when the cadence cannot be understood.
         """
-        known = {f.name for f in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise ScheduleInvalid(name, "a field of a schedule", values[name])
-        for name in ("key", "task", "cadence"):
-            if values.get(name) in (None, ""):
-                raise ScheduleInvalid(name, "a value", values.get(name))
-        given = {k: v for k, v in values.items() if v is not None or k not in _DEFAULTED}
-        if not isinstance(given["cadence"], Mapping):
-            raise ScheduleInvalid("cadence", "an object with a kind", given["cadence"])
-        given["cadence"] = cadence_from_dict(given["cadence"])
-        if "args" in given:
-            given["args"] = _list("args", given["args"])
-        for name in ("kwargs", "options"):
-            if name in given and not isinstance(given[name], Mapping):
-                raise ScheduleInvalid(name, "an object", given[name])
-        for name in ("start_at", "end_at"):
+        _only_known(values, {f.name for f in fields(cls)})
+        given = {
+            name: value
+            for name, value in values.items()
+            if value is not None or name not in _DEFAULTED
+        }
+        for name, read in _READERS.items():
             if given.get(name) is not None:
-                given[name] = _instant(name, given[name])
+                given[name] = read(name, given[name])
         return cls(**given)
+
+
+def _only_known(values: Mapping[str, Any], known: set[str]) -> None:
+    for name in values:
+        if name not in known:
+            raise ScheduleInvalid(name, "a field of a schedule", values[name])
+    for name in ("key", "task", "cadence"):
+        if values.get(name) in (None, ""):
+            raise ScheduleInvalid(name, "a value", values.get(name))
 
 
 _SECONDS = (
@@ -241,9 +240,7 @@ def _positive(name: str, value: Any, *, whole: bool = False) -> None:
 
 
 def _aware(name: str, value: Any) -> None:
-    if value is not None and (
-        not isinstance(value, datetime) or value.tzinfo is None
-    ):
+    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
         raise ScheduleInvalid(name, "an instant with a time zone", value)
 
 
@@ -262,3 +259,23 @@ def _list(name: str, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise ScheduleInvalid(name, "a list", value)
     return tuple(value)
+
+
+def _cadence(name: str, value: Any) -> Cadence:
+    return cadence_from_dict(_object(name, value))
+
+
+def _object(name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ScheduleInvalid(name, "an object", value)
+    return value
+
+
+_READERS = {
+    "cadence": _cadence,
+    "args": _list,
+    "kwargs": _object,
+    "options": _object,
+    "start_at": _instant,
+    "end_at": _instant,
+}

@@ -57,4 +57,6 @@ def stopped(connection: Connection, beat_id: str, *, now: datetime) -> None:
 
 def forget(connection: Connection, *, before: datetime) -> int:
     """Drop rows of beats that were last heard of before that instant."""
-    return connection.execute(delete(beats).where(beats.c.heartbeat_at < before)).rowcount
+    return connection.execute(
+        delete(beats).where(beats.c.heartbeat_at < before)
+    ).rowcount

@@ -43,7 +43,9 @@ class OutboxRow:
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> OutboxRow:
         """From a run's columns."""
-        return cls(**{name: row[name] for name in _NAMES}, retries=row.get("retries", 0))
+        return cls(
+            **{name: row[name] for name in _NAMES}, retries=row.get("retries", 0)
+        )
 
 
 _NAMES = (
@@ -88,10 +90,11 @@ def claim(
             update(runs)
             .where(runs.c.id.in_([row.id for row in rows]))
             .values(
-                publish_owner=owner, publish_until=now + timedelta(seconds=lease_seconds)
+                publish_owner=owner,
+                publish_until=now + timedelta(seconds=lease_seconds),
             )
         )
-    return [OutboxRow.of(row._mapping) for row in rows]
+    return [OutboxRow.of(dict(row._mapping)) for row in rows]
 
 
 def record_published(
@@ -130,7 +133,11 @@ def record_published(
 
 
 def record_refused(
-    connection: Connection, refused: Mapping[str, str], *, now: datetime, unroutable: bool
+    connection: Connection,
+    refused: Mapping[str, str],
+    *,
+    now: datetime,
+    unroutable: bool,
 ) -> None:
     """The broker refused or returned these: offer them again after a pause.
 

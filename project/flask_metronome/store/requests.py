@@ -136,7 +136,9 @@ def backfill(
     timing = schedule.definition.timing
     if timing.count_between(after, until, MOST_BACKFILLED + 1) > MOST_BACKFILLED:
         raise ScheduleInvalid(
-            "until", f"a range of at most {MOST_BACKFILLED} due times", until.isoformat()
+            "until",
+            f"a range of at most {MOST_BACKFILLED} due times",
+            until.isoformat(),
         )
     origin = f"backfill:{name or uuid.uuid4()}"
     _check_origin(origin)
@@ -144,7 +146,9 @@ def backfill(
     moments = islice(timing.between(after, until), MOST_BACKFILLED)
     for number, due_at in enumerate(moments):
         wait = timedelta(seconds=number / rate_per_second)
-        rows.append(_asked_row(schedule, origin, due_at, now) | {"publish_after": now + wait})
+        rows.append(
+            _asked_row(schedule, origin, due_at, now) | {"publish_after": now + wait}
+        )
     made = _insert_new(connection, rows)
     audit.note(
         connection,
@@ -219,7 +223,9 @@ def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> int:
     return len(fresh)
 
 
-def _by_origin(connection: Connection, schedule_id: str, origin: str) -> Row[Any] | None:
+def _by_origin(
+    connection: Connection, schedule_id: str, origin: str
+) -> Row[Any] | None:
     return connection.execute(
         select(runs.c.id).where(
             runs.c.schedule_id == schedule_id, runs.c.origin == origin
@@ -239,5 +245,3 @@ def _run(connection: Connection, run: str) -> Row[Any]:
     if row is None:
         raise NotFound("run", run)
     return row
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +20,10 @@ from flask_metronome.core.schedule import Definition, Schedule
 from flask_metronome.errors import AlreadyExists, Conflict, NotFound
 from flask_metronome.models import runs, schedules
 from flask_metronome.store import audit
-from flask_metronome.store.run_rows import base_row
 from flask_metronome.store.dialects import insert_ignore
+from flask_metronome.store.run_rows import base_row
 
-_FIELDS = tuple(f.name for f in fields(Definition))
+FIELDS = tuple(f.name for f in fields(Definition))
 _PROGRESS = tuple(f.name for f in fields(Schedule) if f.name != "definition")
 
 
@@ -33,11 +33,9 @@ def load(row: Row[Any] | Mapping[str, Any]) -> Schedule:
     :raises ScheduleInvalid: when somebody wrote nonsense into the row by hand.
     :raises CadenceInvalid: the same of its cadence.
     """
-    values: Mapping[str, Any] = row if isinstance(row, Mapping) else row._mapping
-    definition = Definition.from_dict({name: values[name] for name in _FIELDS})
-    return Schedule(
-        definition=definition, **{name: values[name] for name in _PROGRESS}
-    )
+    values: Any = row if isinstance(row, Mapping) else row._mapping
+    definition = Definition.from_dict({name: values[name] for name in FIELDS})
+    return Schedule(definition=definition, **{name: values[name] for name in _PROGRESS})
 
 
 def columns(definition: Definition) -> dict[str, Any]:
@@ -237,131 +235,6 @@ def set_aside(
     )
 
 
-# -- code and database kept in step -------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SyncReport:
-    """What a sync did, as schedule keys."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    retired: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-
-
-def sync(
-    connection: Connection,
-    definitions: Mapping[str, Definition],
-    *,
-    owner: str,
-    now: datetime,
-) -> SyncReport:
-    """Bring the schedules that code declares into the database.
-
-    What the code no longer declares is retired, not deleted. A field that was
-    edited by hand or by the API since it was declared keeps the edited value;
-    ``declared`` holds what the code says, so the difference can be shown.
-    """
-    there = _owned(connection, owner, definitions)
-    added, changed, kept = [], [], []
-    for key, definition in definitions.items():
-        row = there.get(key)
-        if row is None:
-            _add_declared(connection, definition, owner, now)
-            added.append(key)
-        elif _redeclare(connection, row, definition, owner, now):
-            changed.append(key)
-        else:
-            kept.append(key)
-    gone = [
-        key
-        for key, row in there.items()
-        if key not in definitions and row.owner == owner and row.state != "retired"
-    ]
-    for key in gone:
-        connection.execute(
-            update(schedules)
-            .where(schedules.c.key == key)
-            .values(
-                state="retired",
-                next_due_at=None,
-                miss_after_at=None,
-                revision=schedules.c.revision + 1,
-                updated_at=now,
-            )
-        )
-        audit.note(
-            connection, now=now, who=owner, action="schedule.retire", subject=key
-        )
-    return SyncReport(
-        added=tuple(added),
-        changed=tuple(changed),
-        retired=tuple(gone),
-        kept=tuple(kept),
-    )
-
-
-def _owned(
-    connection: Connection, owner: str, definitions: Mapping[str, Definition]
-) -> dict[str, Row[Any]]:
-    rows = connection.execute(
-        select(schedules)
-        .where((schedules.c.owner == owner) | schedules.c.key.in_(list(definitions)))
-        .order_by(schedules.c.key)
-        .with_for_update()
-    )
-    return {row.key: row for row in rows}
-
-
-def _add_declared(
-    connection: Connection, definition: Definition, owner: str, now: datetime
-) -> None:
-    try:
-        add(
-            connection,
-            definition,
-            owner=owner,
-            who=owner,
-            now=now,
-            declared=definition.to_dict(),
-        )
-    except AlreadyExists:
-        # another process synced the same code a moment ago
-        return
-
-
-def _redeclare(
-    connection: Connection,
-    row: Row[Any],
-    definition: Definition,
-    owner: str,
-    now: datetime,
-) -> bool:
-    said = definition.to_dict()
-    if row.declared == said and row.state not in ("retired", "broken"):
-        return False
-    merged = said
-    if row.declared is not None and row.state != "retired":
-        current = {name: _plain(row._mapping[name]) for name in _FIELDS}
-        edited = {k: v for k, v in current.items() if v != row.declared.get(k)}
-        merged = said | edited
-    replace_definition(
-        connection,
-        row.key,
-        Definition.from_dict(merged),
-        who=owner,
-        now=now,
-        declared=said,
-        owner=owner,
-    )
-    return True
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
 # -- parts -----------------------------------------------------------------------
 
 
@@ -446,5 +319,3 @@ def _record_pause(
     }
     insert_ignore(connection, runs, [row])
     return last
-
-

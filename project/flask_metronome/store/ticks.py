@@ -158,9 +158,7 @@ def _load_all(
     return loaded
 
 
-def _occupancy(
-    connection: Connection, due: Iterable[Schedule]
-) -> dict[str, Occupancy]:
+def _occupancy(connection: Connection, due: Iterable[Schedule]) -> dict[str, Occupancy]:
     """Who is open per concurrency key; asked only where a policy cares."""
     keys = {s.concurrency_key for s in due if s.definition.overlap != "allow"}
     occupied: dict[str, Occupancy] = {}
@@ -314,6 +312,3 @@ def _earliest(connection: Connection) -> datetime | None:
     return connection.execute(
         select(func.min(schedules.c.next_due_at)).where(schedules.c.state == "active")
     ).scalar()
-
-
-
