@@ -22,7 +22,8 @@ from sqlalchemy import func, insert, select
 
 from flask_metronome import Metronome
 from flask_metronome.database import Database
-from flask_metronome.models import attempts, metadata, results, runs, schedules, workers
+from flask_metronome.models import attempts, results, runs, schedules, workers
+from flask_metronome.schema import init_db
 
 HERE = Path(__file__).parent
 _DEADLINE = 40.0
@@ -38,7 +39,7 @@ class Site:
     database_url: str
 
     def __post_init__(self) -> None:
-        metadata.create_all(self.database.engine)
+        init_db(self.database)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.celery = _client(self.environment)
         with self.database.begin() as c:
@@ -54,6 +55,10 @@ class Site:
                     updated_at=now,
                 )
             )
+
+    def reconnect(self) -> None:
+        """Take a changed broker URL into the client."""
+        self.celery = _client(self.environment)
 
     @property
     def side(self) -> Path:

@@ -145,10 +145,11 @@ def backfill(
     rows = []
     moments = islice(timing.between(after, until), MOST_BACKFILLED)
     for number, due_at in enumerate(moments):
+        row = _asked_row(schedule, origin, due_at, now)
         wait = timedelta(seconds=number / rate_per_second)
-        rows.append(
-            _asked_row(schedule, origin, due_at, now) | {"publish_after": now + wait}
-        )
+        row["publish_after"] = now + wait
+        row["grace_until"] += wait
+        rows.append(row)
     made = _insert_new(connection, rows)
     audit.note(
         connection,

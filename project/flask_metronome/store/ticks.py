@@ -185,12 +185,7 @@ def _record(
 ) -> None:
     if not plans:
         return
-    connection.execute(
-        delete(runs).where(
-            runs.c.schedule_id.in_([schedule.id for schedule, _ in plans]),
-            runs.c.provisional,
-        )
-    )
+    _forget_provisional(connection, plans)
     rows = []
     for schedule, decided in plans:
         for run in decided.runs:
@@ -204,6 +199,24 @@ def _record(
     insert_ignore(connection, runs, rows)
     _give_way(connection, plans, now, report)
     _advance(connection, plans, now)
+
+
+def _forget_provisional(
+    connection: Connection, plans: Sequence[tuple[Schedule, Plan]]
+) -> None:
+    """The monitor's row for due times that are decided now.
+
+    Not one for earlier due times: an edit has moved past those, and that row
+    is all that tells of them.
+    """
+    connection.execute(
+        delete(runs).where(
+            runs.c.schedule_id == bindparam("schedule"),
+            runs.c.provisional,
+            runs.c.due_at >= bindparam("since"),
+        ),
+        [{"schedule": s.id, "since": s.next_due_at} for s, _ in plans],
+    )
 
 
 def _give_way(
@@ -292,19 +305,30 @@ def _promote_waiting(connection: Connection, now: datetime) -> None:
         .exists()
     )
     rows = connection.execute(
-        select(waiting.c.id, waiting.c.concurrency_key)
+        select(
+            waiting.c.id,
+            waiting.c.concurrency_key,
+            waiting.c.fires_at,
+            waiting.c.grace_until,
+        )
         .where(waiting.c.state == RunState.WAITING, ~busy)
         .order_by(waiting.c.due_at)
         .with_for_update(skip_locked=True)
     ).all()
-    first: dict[str, str] = {}
-    for run, key in rows:
-        first.setdefault(key, run)
-    if first:
+    first: dict[str, Row[Any]] = {}
+    for row in rows:
+        first.setdefault(row.concurrency_key, row)
+    for row in first.values():
         connection.execute(
             update(runs)
-            .where(runs.c.id.in_(first.values()), runs.c.state == RunState.WAITING)
-            .values(state=RunState.PLANNED, publish_after=now, updated_at=now)
+            .where(runs.c.id == row.id, runs.c.state == RunState.WAITING)
+            .values(
+                state=RunState.PLANNED,
+                publish_after=now,
+                # it waited its turn on purpose: its grace begins when it may go
+                grace_until=now + (row.grace_until - row.fires_at),
+                updated_at=now,
+            )
         )
 
 
