@@ -315,7 +315,7 @@ def _promote_waiting(connection: Connection, now: datetime) -> None:
         .order_by(waiting.c.due_at)
         .with_for_update(skip_locked=True)
     ).all()
-    first: dict[str, Row[Any]] = {}
+    first: dict[str, Any] = {}
     for row in rows:
         first.setdefault(row.concurrency_key, row)
     for row in first.values():
