@@ -22,7 +22,7 @@ demo: $(RUN) ## a shop with its tasks, beat, workers, monitor, Flower and pages 
 
 test: unit integration ## the whole test suite: unit, then integration
 
-unit: $(DEV) ## the unit tests: no network, no Docker, seconds
+unit: $(DEV) ## the unit tests: no network, no Docker
 	$(PYTEST) tests/unit $(ARGS)
 
 integration: $(DEV) ## the integration tests: real broker, databases, processes, browser
