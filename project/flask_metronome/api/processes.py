@@ -6,15 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 from flask_metronome.api.blueprint import api
-from flask_metronome.api.queries import WINDOWS, AuditQuery, NoQuery, WindowQuery
-from flask_metronome.api.schemas import (
+from flask_metronome.api.list_schemas import (
     AuditListSchema,
     BeatListSchema,
     LaneListSchema,
-    StatsSchema,
     TaskListSchema,
     WorkerListSchema,
 )
+from flask_metronome.api.queries import WINDOWS, AuditQuery, NoQuery, WindowQuery
+from flask_metronome.api.schemas import StatsSchema
 from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.history import audit, processes
 from flask_metronome.history.stats import stats_between

@@ -9,14 +9,10 @@ from flask import url_for
 
 from flask_metronome.access import caller
 from flask_metronome.api.blueprint import api
+from flask_metronome.api.list_schemas import AttemptListSchema, RunListSchema
 from flask_metronome.api.parsing import body_object, idempotency_key, only
 from flask_metronome.api.queries import NoQuery, RunQuery
-from flask_metronome.api.schemas import (
-    AttemptListSchema,
-    RunDetailSchema,
-    RunListSchema,
-    RunSchema,
-)
+from flask_metronome.api.schemas import RunDetailSchema, RunSchema
 from flask_metronome.async_views import on_loop, reading
 from flask_metronome.errors import Conflict
 from flask_metronome.history import runs

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_metronome.api.blueprint import api
 from flask_metronome.api.definitions import cadence_words, definition_of
+from flask_metronome.api.list_schemas import RunListSchema, ScheduleListSchema
 from flask_metronome.api.parsing import body_object, load
 from flask_metronome.api.queries import (
     WINDOWS,
@@ -18,13 +19,7 @@ from flask_metronome.api.queries import (
     WindowQuery,
 )
 from flask_metronome.api.runs import run_filter
-from flask_metronome.api.schemas import (
-    PreviewSchema,
-    RunListSchema,
-    ScheduleListSchema,
-    ScheduleSchema,
-    StatsSchema,
-)
+from flask_metronome.api.schemas import PreviewSchema, ScheduleSchema, StatsSchema
 from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.core.preview import preview as preview_of
 from flask_metronome.core.preview import zone_of
