@@ -94,6 +94,7 @@ class Scheduler(CeleryScheduler):
         self._planned = 0
         self._failures = 0
         self._ticking = False
+        self._closing = False
         self._last_heartbeat = float("-inf")
         super().__init__(app, *args, lazy=lazy, **kwargs)
 
@@ -146,6 +147,7 @@ class Scheduler(CeleryScheduler):
             return self._back_off(error)
         finally:
             self._ticking = False
+        self._closing = False
         if self._failures:
             logger.warning("The database is back after %d tries.", self._failures)
             self._failures = 0
@@ -197,8 +199,10 @@ class Scheduler(CeleryScheduler):
         self._wakeups.stop()
         if self._publishing is not None:
             self._publishing.stop()
-        if self._ticking:
+        if self._ticking or self._closing:
             return
+        # a second signal interrupts this very call, which may hold a lock
+        self._closing = True
         try:
             with self._database.begin() as connection:
                 now = self._database.now(connection)

@@ -36,6 +36,9 @@ _STEPS = st.lists(
 )  # fmt: skip
 
 
+_MOMENT = timedelta(microseconds=1)
+
+
 class _History:
     """Applies steps to a world; asks after each whether a sum fell."""
 
@@ -55,6 +58,8 @@ class _History:
             due_at=self.world.now + timedelta(microseconds=self.number),
             missed=missed,
             reason="publish_failed" if missed else None,
+            # nothing is missed before its grace is over
+            **({"grace_until": self.world.now - _MOMENT} if missed else {}),
             started_at=self.world.now if state == "started" else None,
         )
         if RunState(state) in OPEN:
