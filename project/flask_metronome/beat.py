@@ -147,7 +147,6 @@ class Scheduler(CeleryScheduler):
             return self._back_off(error)
         finally:
             self._ticking = False
-        self._closing = False
         if self._failures:
             logger.warning("The database is back after %d tries.", self._failures)
             self._failures = 0
