@@ -93,8 +93,8 @@ class Scheduler(CeleryScheduler):
         self._ticks = 0
         self._planned = 0
         self._failures = 0
-        self._ticking = False
-        self._closing = False
+        self._busy = False
+        self._closed = False
         self._last_heartbeat = float("-inf")
         super().__init__(app, *args, lazy=lazy, **kwargs)
 
@@ -106,10 +106,13 @@ class Scheduler(CeleryScheduler):
         :raises SystemExit: with one sentence, when database or broker is away
             or not as expected: Celery's command shows it and ends with 1.
         """
+        self._busy = True
         try:
             self._begin()
         except (MetronomeError, BrokerError) as error:
             raise SystemExit(f"beat cannot start: {error}") from error
+        finally:
+            self._busy = False
 
     def _begin(self) -> None:
         schema.check(self._database)
@@ -135,18 +138,19 @@ class Scheduler(CeleryScheduler):
         The sleep is here and not in Celery's service, so that an edit can cut
         it short. A missing database is waited for.
         """
-        self._wakeups.sleep(self._turn())
+        self._busy = True
+        try:
+            self._wakeups.sleep(self._turn())
+        finally:
+            self._busy = False
         return 0.0
 
     def _turn(self) -> float:
-        self._ticking = True
         try:
             report, now = self._ticker.tick()
             self._heartbeat(now)
         except (DatabaseUnreachable, SQLAlchemyError) as error:
             return self._back_off(error)
-        finally:
-            self._ticking = False
         if self._failures:
             logger.warning("The database is back after %d tries.", self._failures)
             self._failures = 0
@@ -154,6 +158,7 @@ class Scheduler(CeleryScheduler):
         self._planned += report.planned
         if self._publishing is not None:
             self._publishing.hand_over(report.outbox)
+            self._publishing.stop_bodies(report.cancelled)
         return self._sleep(report, now)
 
     def _sleep(self, report: TickReport, now: datetime) -> float:
@@ -191,24 +196,28 @@ class Scheduler(CeleryScheduler):
     def close(self) -> None:
         """Stop publishing within seconds; what is unpublished stays in SQL.
 
-        Celery's signal handler calls this in the middle of whatever runs, and
-        its service calls it again at the end: a tick that was interrupted
-        still holds its transaction the first time.
+        Celery's signal handler calls this first, in the middle of whatever the
+        main thread does, perhaps holding a lock: then nothing is done yet. The
+        handler goes on to raise SystemExit, which unwinds the turn, and Celery's
+        service calls this again.
         """
+        if self._busy or self._closed:
+            return
+        self._closed = True
         self._wakeups.stop()
         if self._publishing is not None:
             self._publishing.stop()
-        if self._ticking or self._closing:
-            return
-        # a second signal interrupts this very call, which may hold a lock
-        self._closing = True
+        if not self._failures:
+            self._say_goodbye()
+        self._database.dispose()
+
+    def _say_goodbye(self) -> None:
         try:
             with self._database.begin() as connection:
                 now = self._database.now(connection)
                 beats.stopped(connection, self.beat_id, now=now)
         except (MetronomeError, SQLAlchemyError) as error:
             logger.warning("Could not say good-bye: %s", _one_line(error))
-        self._database.dispose()
 
     def sync(self) -> None:
         """Nothing to write back: each tick is committed."""

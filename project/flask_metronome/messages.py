@@ -23,7 +23,7 @@ def message_of(row: OutboxRow, state: State, now: datetime) -> OutboundMessage:
     :raises BrokerError: the lane or the task's name makes no routing key.
     """
     celery = state.celery
-    options = {k: v for k, v in row.options.items() if k != "overlap"}
+    options = row.options
     message = celery.amqp.as_task_v2(
         row.id,
         row.task,

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask_metronome.core.schedule import Definition, Schedule
 from flask_metronome.errors import UnknownLane, UnknownTask
+from flask_metronome.revocation import stop_bodies
 from flask_metronome.state import State
 from flask_metronome.store import declared as declared_store
 from flask_metronome.store import requests, schedules
@@ -146,6 +147,7 @@ class Operations:
         until: datetime,
         name: str | None = None,
         rate_per_second: float = 1.0,
+        in_flight: int = 10,
         who: str = NOBODY,
     ) -> int:
         """Make runs for the due times of a past range; how many are new."""
@@ -159,13 +161,17 @@ class Operations:
                 who=who,
                 now=self._database.now(connection),
                 rate_per_second=rate_per_second,
+                in_flight=in_flight,
             )
 
     def cancel(self, run: str, *, who: str = NOBODY) -> bool:
-        """Cancel an open run; whether it was open."""
+        """Cancel an open run, also while its body runs; whether it was open."""
         with self._database.begin() as connection:
             now = self._database.now(connection)
-            return requests.cancel(connection, run, who=who, now=now)
+            was_open = requests.cancel(connection, run, who=who, now=now)
+        if was_open:
+            stop_bodies(self._state, [run])
+        return was_open
 
     def sync(
         self, definitions: Mapping[str, Definition], *, owner: str = "code"

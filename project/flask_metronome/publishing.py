@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.messages import message_of
+from flask_metronome.revocation import stop_bodies
 from flask_metronome.state import State
 from flask_metronome.store import outbox
 from flask_metronome.store.outbox import OutboxRow
@@ -58,6 +59,7 @@ class PublisherThread(threading.Thread):
             window=state.settings.publish_window,
             confirm_timeout=state.settings.confirm_timeout_seconds,
         )
+        self._cancelled: list[str] = []
         self._failures = 0
         self.published = 0
         self.error: str | None = None
@@ -66,6 +68,10 @@ class PublisherThread(threading.Thread):
         """Publish these now; they are claimed for this beat already."""
         if rows:
             self._handed.put(list(rows))
+
+    def stop_bodies(self, runs: Sequence[str]) -> None:
+        """Have workers stop the bodies of runs that were cancelled."""
+        self._cancelled += runs
 
     def stop(self) -> None:
         """Stop within seconds, also in the middle of a publish."""
@@ -90,6 +96,9 @@ class PublisherThread(threading.Thread):
 
     def _turn(self) -> None:
         rows = self._waited_for() or self._claimed()
+        if self._cancelled:
+            cancelled, self._cancelled = self._cancelled, []
+            stop_bodies(self._state, cancelled)
         while rows and not self._stopping.is_set():
             went_well = self._publish(rows)
             if not went_well:

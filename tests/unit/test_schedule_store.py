@@ -193,6 +193,38 @@ def test_a_backfill_makes_each_due_time_once_at_its_rate(
     assert do(database, requests.backfill, "k", **span) == 0
     waits = [(r.publish_after - until).total_seconds() for r in all_runs(database)]
     assert waits == [0, 2, 4, 6, 8, 10]
+    assert {row.state for row in all_runs(database)} == {"waiting"}
+
+
+def test_a_backfill_keeps_to_its_rate_and_its_number_in_flight(
+    database: Database, clock: SettableClock
+) -> None:
+    add(database)
+    do(database, store.pause, "k", reason=None)
+    until = clock.moment
+    do(
+        database,
+        requests.backfill,
+        "k",
+        after=until - timedelta(hours=1),
+        until=until,
+        name="x",
+        rate_per_second=1,
+        in_flight=2,
+    )
+
+    def planned() -> int:
+        turn(database)
+        return sum(row.state == "planned" for row in all_runs(database))
+
+    assert planned() == 1  # the first is due at once, the next after a second
+    clock.tick(5)
+    assert planned() == 2  # all may go by the rate, two by the bound
+    with database.begin() as connection:
+        connection.execute(
+            update(runs).where(runs.c.state == "planned").values(state="succeeded")
+        )
+    assert planned() == 2
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from flask import url_for
-from marshmallow import Schema
+from marshmallow import Schema, fields
 
 from flask_metronome.access import caller
 from flask_metronome.api.blueprint import api
@@ -57,6 +57,8 @@ class BackfillBody(Schema):
     after = Instant(required=True)
     until = Instant(required=True)
     name = Text(100, load_default=None)
+    rate_per_second = fields.Float(load_default=1.0)
+    in_flight = fields.Integer(load_default=10, strict=True)
 
 
 def _takes(schema: type[Schema]) -> Any:
@@ -184,6 +186,8 @@ async def backfill(key: str) -> dict[str, Any]:
         after=body["after"],
         until=body["until"],
         name=name,
+        rate_per_second=body["rate_per_second"],
+        in_flight=body["in_flight"],
         who=caller(),
     )
     return {"name": name, "runs": made}

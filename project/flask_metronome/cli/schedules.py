@@ -204,15 +204,25 @@ def trigger(
 @click.option("--after", type=InstantType(), required=True, help="Exclusive.")
 @click.option("--until", type=InstantType(), required=True, help="Inclusive.")
 @click.option("--name", help="The same name and due time make only one run.")
+@click.option(
+    "--rate", type=float, default=1.0, show_default=True, help="Runs a second."
+)
+@click.option(
+    "--in-flight", type=int, default=10, show_default=True, help="Runs at once."
+)
 @json_option
 @with_appcontext
-def backfill(
-    key: str, after: datetime, until: datetime, name: str | None, as_json: bool
-) -> None:
+def backfill(key: str, *, name: str | None, as_json: bool, **span: Any) -> None:
     """Run the due times of a span of the past."""
     name = name or uuid.uuid4().hex[:12]
     count = Operations(state_of()).backfill(
-        key, after=after, until=until, name=name, who=who()
+        key,
+        after=span["after"],
+        until=span["until"],
+        name=name,
+        rate_per_second=span["rate"],
+        in_flight=span["in_flight"],
+        who=who(),
     )
     if as_json:
         print_json({"schedule": key, "backfill": name, "runs": count})

@@ -17,6 +17,7 @@ from flask_metronome.models import runs, schedules
 from flask_metronome.store import audit
 from flask_metronome.store import schedules as schedule_store
 from flask_metronome.store.dialects import insert_ignore
+from flask_metronome.store.promotion import BACKFILL, IN_FLIGHT
 from flask_metronome.store.run_rows import base_row
 
 #: Runs that one backfill makes at the most.
@@ -118,12 +119,14 @@ def backfill(
     who: str,
     now: datetime,
     rate_per_second: float = 1.0,
+    in_flight: int = 10,
 ) -> int:
     """Make a run for every due time with ``after < t <= until``; how many are new.
 
     The schedule itself is not moved; the same name asks for the same runs.
 
-    :param rate_per_second: how fast they are released to the broker.
+    :param rate_per_second: how fast they are released to the broker, at most.
+    :param in_flight: how many of them are under way at once, at most.
     :raises ScheduleInvalid: the range lies in the future, is empty or too long.
     """
     schedule = schedule_store.get(connection, key)
@@ -133,6 +136,8 @@ def backfill(
         raise ScheduleInvalid("after", "an instant before until", after.isoformat())
     if not rate_per_second > 0:
         raise ScheduleInvalid("rate_per_second", "a number above 0", rate_per_second)
+    if isinstance(in_flight, bool) or in_flight < 1:
+        raise ScheduleInvalid("in_flight", "a whole number above 0", in_flight)
     timing = schedule.definition.timing
     if timing.count_between(after, until, MOST_BACKFILLED + 1) > MOST_BACKFILLED:
         raise ScheduleInvalid(
@@ -140,15 +145,15 @@ def backfill(
             f"a range of at most {MOST_BACKFILLED} due times",
             until.isoformat(),
         )
-    origin = f"backfill:{name or uuid.uuid4()}"
+    origin = f"{BACKFILL}{name or uuid.uuid4()}"
     _check_origin(origin)
     rows = []
     moments = islice(timing.between(after, until), MOST_BACKFILLED)
     for number, due_at in enumerate(moments):
         row = _asked_row(schedule, origin, due_at, now)
-        wait = timedelta(seconds=number / rate_per_second)
-        row["publish_after"] = now + wait
-        row["grace_until"] += wait
+        row["state"] = RunState.WAITING
+        row["publish_after"] = now + timedelta(seconds=number / rate_per_second)
+        row["options"] = row["options"] | {IN_FLIGHT: in_flight}
         rows.append(row)
     made = _insert_new(connection, rows)
     audit.note(

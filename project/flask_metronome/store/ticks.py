@@ -20,7 +20,6 @@ from sqlalchemy import (
     Connection,
     Row,
     bindparam,
-    delete,
     func,
     select,
     update,
@@ -33,22 +32,22 @@ from flask_metronome.core.plan import (
     miss_after,
     plan,
 )
-from flask_metronome.core.run import OPEN, RunState, SkippedReason
+from flask_metronome.core.run import RunState
 from flask_metronome.core.schedule import Schedule
-from flask_metronome.models import runs, schedules
+from flask_metronome.models import schedules
+from flask_metronome.store import decisions
 from flask_metronome.store import schedules as schedule_store
-from flask_metronome.store.dialects import insert_ignore
 from flask_metronome.store.outbox import OutboxRow
+from flask_metronome.store.promotion import promote_waiting
 from flask_metronome.store.run_rows import planned_row
-
-_ACTIVE = ("planned", "published", "received", "started", "retrying")
 
 
 @dataclass(kw_only=True, slots=True)
 class TickReport:
     """What one tick did.
 
-    ``outbox`` are the runs it made and claimed for publishing,
+    ``outbox`` are the runs it made and claimed for publishing, ``cancelled``
+    the runs that gave way and whose bodies may still be at work,
     ``next_due_at`` the earliest due time that is left, ``full`` whether the
     batch bound was reached, so that there may be more at once.
     """
@@ -59,6 +58,7 @@ class TickReport:
     full: bool = False
     next_due_at: datetime | None = None
     outbox: list[OutboxRow] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
 
 
 def tick(
@@ -80,7 +80,7 @@ def tick(
     if rows:
         until = now + timedelta(seconds=lease_seconds)
         _decide(connection, rows, now, owner, until, report)
-    _promote_waiting(connection, now)
+    promote_waiting(connection, now)
     report.next_due_at = _earliest(connection)
     return report
 
@@ -129,7 +129,7 @@ def _decide(
     report: TickReport,
 ) -> None:
     loaded = _load_all(connection, rows, now, report)
-    occupied = _occupancy(connection, loaded)
+    occupied = decisions.occupancy(connection, loaded)
     plans: list[tuple[Schedule, Plan]] = []
     for schedule in loaded:
         there = occupied.setdefault(schedule.concurrency_key, Occupancy())
@@ -158,26 +158,9 @@ def _load_all(
     return loaded
 
 
-def _occupancy(connection: Connection, due: Iterable[Schedule]) -> dict[str, Occupancy]:
-    """Who is open per concurrency key; asked only where a policy cares."""
-    keys = {s.concurrency_key for s in due if s.definition.overlap != "allow"}
-    occupied: dict[str, Occupancy] = {}
-    if not keys:
-        return occupied
-    found = connection.execute(
-        select(runs.c.concurrency_key, runs.c.id, runs.c.state)
-        .where(runs.c.concurrency_key.in_(keys), runs.c.state.in_(OPEN))
-        .order_by(runs.c.due_at)
-    )
-    for key, run, state in found:
-        there = occupied.setdefault(key, Occupancy())
-        (there.waiting if state == RunState.WAITING else there.active).append(run)
-    return occupied
-
-
 def _record(
     connection: Connection,
-    plans: Sequence[tuple[Schedule, Plan]],
+    plans: decisions.Decided,
     now: datetime,
     owner: str,
     until: datetime,
@@ -185,80 +168,25 @@ def _record(
 ) -> None:
     if not plans:
         return
-    _forget_provisional(connection, plans)
-    rows = []
+    rows, mine = [], []
     for schedule, decided in plans:
         for run in decided.runs:
             row = planned_row(schedule, run, now)
             if run.state is RunState.PLANNED and run.fires_at <= now:
                 row |= {"publish_owner": owner, "publish_until": until}
-                report.outbox.append(OutboxRow.of(row))
+                mine.append(OutboxRow.of(row))
             report.planned += run.makes_work
             report.decided += 1
             rows.append(row)
-    insert_ignore(connection, runs, rows)
-    _give_way(connection, plans, now, report)
+    cancelled = decisions.record(connection, plans, rows, now=now)
+    report.cancelled = sorted(cancelled)
+    report.outbox = [row for row in mine if row.id not in cancelled]
     _advance(connection, plans, now)
-
-
-def _forget_provisional(
-    connection: Connection, plans: Sequence[tuple[Schedule, Plan]]
-) -> None:
-    """The monitor's row for due times that are decided now.
-
-    Not one for earlier due times: an edit has moved past those, and that row
-    is all that tells of them.
-    """
-    connection.execute(
-        delete(runs).where(
-            runs.c.schedule_id == bindparam("schedule"),
-            runs.c.provisional,
-            runs.c.due_at >= bindparam("since"),
-        ),
-        [{"schedule": s.id, "since": s.next_due_at} for s, _ in plans],
-    )
-
-
-def _give_way(
-    connection: Connection,
-    plans: Sequence[tuple[Schedule, Plan]],
-    now: datetime,
-    report: TickReport,
-) -> None:
-    superseded = [run for _, p in plans for run in p.superseded]
-    if superseded:
-        connection.execute(
-            update(runs)
-            .where(runs.c.id.in_(superseded), runs.c.state == RunState.WAITING)
-            .values(
-                state=RunState.SKIPPED,
-                reason=SkippedReason.OVERLAP,
-                finished_at=now,
-                updated_at=now,
-            )
-        )
-    cancelled = [run for _, p in plans for run in p.cancelled]
-    if cancelled:
-        connection.execute(
-            update(runs)
-            .where(runs.c.id.in_(cancelled), runs.c.state.in_(OPEN))
-            .values(
-                state=RunState.CANCELLED,
-                reason="cancel_previous",
-                live_key=None,
-                # the fence grows, so that a result of the cancelled body is refused
-                fence=runs.c.fence + 1,
-                finished_at=now,
-                updated_at=now,
-            )
-        )
-        gone = set(cancelled)
-        report.outbox = [row for row in report.outbox if row.id not in gone]
 
 
 def _advance(
     connection: Connection,
-    plans: Sequence[tuple[Schedule, Plan]],
+    plans: decisions.Decided,
     now: datetime,
 ) -> None:
     connection.execute(
@@ -291,45 +219,6 @@ def _advance(
             for schedule, decided in plans
         ],
     )
-
-
-def _promote_waiting(connection: Connection, now: datetime) -> None:
-    """Let the oldest waiting run of each free concurrency key go."""
-    waiting, ahead = runs.alias("waiting"), runs.alias("ahead")
-    busy = (
-        select(ahead.c.id)
-        .where(
-            ahead.c.concurrency_key == waiting.c.concurrency_key,
-            ahead.c.state.in_(_ACTIVE),
-        )
-        .exists()
-    )
-    rows = connection.execute(
-        select(
-            waiting.c.id,
-            waiting.c.concurrency_key,
-            waiting.c.fires_at,
-            waiting.c.grace_until,
-        )
-        .where(waiting.c.state == RunState.WAITING, ~busy)
-        .order_by(waiting.c.due_at)
-        .with_for_update(skip_locked=True)
-    ).all()
-    first: dict[str, Any] = {}
-    for row in rows:
-        first.setdefault(row.concurrency_key, row)
-    for row in first.values():
-        connection.execute(
-            update(runs)
-            .where(runs.c.id == row.id, runs.c.state == RunState.WAITING)
-            .values(
-                state=RunState.PLANNED,
-                publish_after=now,
-                # it waited its turn on purpose: its grace begins when it may go
-                grace_until=now + (row.grace_until - row.fires_at),
-                updated_at=now,
-            )
-        )
 
 
 def _earliest(connection: Connection) -> datetime | None:
