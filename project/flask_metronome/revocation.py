@@ -7,29 +7,31 @@ no harm to its record; a worker whose pool cannot stop a body lets it end.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 
 from flask_metronome.state import State
 
 logger = logging.getLogger(__name__)
 
-_CONNECT_SECONDS = 2
+#: A caller waits so long for the broker; then the request goes on without it.
+_WAIT_SECONDS = 1.0
 
 
-def stop_bodies(state: State, runs: Sequence[str]) -> bool:
-    """Ask every worker to stop these runs; whether the broker took the request."""
+def stop_bodies(state: State, runs: Sequence[str]) -> None:
+    """Ask every worker to stop these runs, waiting a second for the broker."""
     if not runs:
-        return True
+        return
+    asking = threading.Thread(
+        target=_ask, args=(state, list(runs)), name="metronome-revoke", daemon=True
+    )
+    asking.start()
+    asking.join(_WAIT_SECONDS)
+
+
+def _ask(state: State, runs: list[str]) -> None:
     try:
-        with state.celery.connection_for_write(
-            connect_timeout=_CONNECT_SECONDS
-        ) as connection:
-            connection.ensure_connection(max_retries=1, timeout=_CONNECT_SECONDS)
-            state.celery.control.revoke(
-                list(runs), terminate=True, signal="SIGTERM", connection=connection
-            )
+        state.celery.control.revoke(runs, terminate=True, signal="SIGTERM")
     except Exception as error:
         # whatever the broker's trouble is: cancelling itself has worked
         logger.warning("Workers could not be asked to stop %s: %s", runs, error)
-        return False
-    return True
