@@ -21,14 +21,18 @@ _COMMAND_SECONDS = 30.0
 _READY_SECONDS = 60.0
 
 
-def why_not_docker() -> str | None:
-    """None when Docker can start our image without pulling it, else why not."""
+def why_not_docker(seconds: float = _PROBE_SECONDS) -> str | None:
+    """None when Docker can start our image without pulling it, else why not.
+
+    Args:
+        seconds: how long its daemon has to answer.
+    """
     if shutil.which("docker") is None:
         return "docker is not installed"
     # The client may be there without a daemon, or with one that hangs.
-    if _docker("info", seconds=_PROBE_SECONDS) is None:
-        return f"docker's daemon did not answer within {_PROBE_SECONDS:g} s"
-    if _docker("image", "inspect", IMAGE, seconds=_PROBE_SECONDS) is None:
+    if _docker("info", seconds=seconds) is None:
+        return f"docker's daemon did not answer within {seconds:g} s"
+    if _docker("image", "inspect", IMAGE, seconds=seconds) is None:
         return f"image {IMAGE} is not on this machine"
     return None
 

@@ -22,6 +22,8 @@ from rabbit import Rabbit, container_broker, named_broker, node_broker
 from metronome_broker.docker_broker import DockerBroker, why_not_docker
 from metronome_broker.private_node import PrivateNode, find_server
 
+#: A busy machine's Docker daemon may take its time; the tests must not give up.
+_PATIENCE_SECONDS = 60.0
 _NO_BROKER = (
     "no RabbitMQ to test against: set METRONOME_TEST_BROKER_URL, or start Docker "
     "with the image rabbitmq:4-management, or install rabbitmq-server"
@@ -72,7 +74,7 @@ def rabbitmq(
     named = named_broker()
     if named is not None:
         yield named
-    elif why_not_docker() is None:
+    elif why_not_docker(_PATIENCE_SECONDS) is None:
         yield _composed_rabbitmq(request)
     elif find_server() is not None:
         yield from _private_rabbitmq(tmp_path_factory.mktemp("rabbitmq"))
@@ -112,7 +114,7 @@ def own_rabbitmq(tmp_path: Path) -> Iterator[Rabbit]:
 
     Its port stays the same over ``stop`` and ``start``.
     """
-    if why_not_docker() is None:
+    if why_not_docker(_PATIENCE_SECONDS) is None:
         broker = DockerBroker(f"metronome-test-{uuid.uuid4().hex}", disposable=False)
         broker.start()
         try:
@@ -144,7 +146,7 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
     named = os.environ.get("METRONOME_TEST_DATABASE_URL")
     if named:
         return Postgres(url=_plain_url(named), kind="url")
-    if why_not_docker() is not None:
+    if why_not_docker(_PATIENCE_SECONDS) is not None:
         pytest.fail(_NO_DATABASE)
     services = request.getfixturevalue("docker_services")
     port = services.port_for("postgres", 5432)

@@ -19,6 +19,8 @@ import pytest
 
 from metronome_broker.docker_broker import why_not_docker
 
+_PATIENCE_SECONDS = 60.0
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = ("docker", "compose", "--file", "compose/compose.yaml")
 SECRETS = (
@@ -88,7 +90,7 @@ class Composed:
 @pytest.fixture(scope="module")
 def composed() -> Iterator[Composed]:
     """The whole of it under a name, secrets and ports of its own."""
-    missing = why_not_docker()
+    missing = why_not_docker(_PATIENCE_SECONDS)
     if missing is not None:
         pytest.fail(f"the Compose file needs Docker: {missing}")
     made = {name: secrets.token_hex(16) for name in SECRETS}
