@@ -20,7 +20,8 @@ _WAIT_SECONDS = 1.0
 
 def stop_bodies(state: State, runs: Sequence[str]) -> None:
     """Ask every worker to stop these runs, waiting a second for the broker."""
-    if not runs:
+    # where no broker was ever picked no body can be at work
+    if not runs or state.known_broker_url() is None:
         return
     asking = threading.Thread(
         target=_ask, args=(state, list(runs)), name="metronome-revoke", daemon=True
