@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_metronome.core.cadence import Cadence, cron, every, once, rrule, solar
+from flask_metronome.core.cadence import Cadence, after, cron, every, once, rrule, solar
 from flask_metronome.core.schedule import Definition
 from flask_metronome.errors import MetronomeError
 from flask_metronome.extension import Metronome
@@ -13,6 +13,7 @@ __all__ = [
     "Definition",
     "Metronome",
     "MetronomeError",
+    "after",
     "cron",
     "every",
     "once",

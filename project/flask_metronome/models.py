@@ -1,88 +1,59 @@
 """The tables. One MetaData of our own, every name begins with ``metronome_``.
 
-Instants are UTC. On PostgreSQL they are ``timestamptz``, elsewhere a naive
-column that holds UTC. Rows never leave ``store`` and ``history``.
+Rows never leave ``store`` and ``history``. The tables of incidents have a file
+of their own, ``incident_tables.py``.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     text,
 )
-from sqlalchemy.dialects import mysql, postgresql
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC instant with microseconds, on every database."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        if dialect.name == "postgresql":
-            return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
-        if dialect.name in ("mysql", "mariadb"):
-            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
-        return dialect.type_descriptor(DateTime())
-
-    def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"an instant needs a time zone, got {value!r}")
-        moment = value.astimezone(UTC)
-        return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
-
-    def process_result_value(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            return value.replace(tzinfo=UTC)
-        return value.astimezone(UTC)
-
-
-Json = JSON(none_as_null=True).with_variant(
-    postgresql.JSONB(none_as_null=True), "postgresql"
+from flask_metronome.column_types import (
+    BigId,
+    Blob,
+    Id,
+    Json,
+    Key,
+    LongText,
+    UtcDateTime,
+    metadata,
 )
-Id = String(36)
-Key = String(190)
-LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
-Blob = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
-BigId = BigInteger().with_variant(Integer(), "sqlite")
+from flask_metronome.incident_tables import incidents, messages, mutes, standings
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+__all__ = [
+    "UtcDateTime",
+    "attempts",
+    "audit",
+    "beats",
+    "counters",
+    "groups",
+    "incidents",
+    "is_metronome_table",
+    "leases",
+    "messages",
+    "metadata",
+    "mutes",
+    "results",
+    "runs",
+    "schedules",
+    "standings",
+    "workers",
+]
 
 #: What runs when, in which lane, under which policies.
 schedules = Table(
@@ -117,7 +88,11 @@ schedules = Table(
     Column("overlap", String(16), nullable=False, server_default="skip"),
     Column("concurrency_key", Key),
     Column("on_lost", String(16), nullable=False, server_default="fail"),
+    Column("bad_in_a_row", Integer, nullable=False, server_default="1"),
+    Column("good_to_close", Integer, nullable=False, server_default="1"),
     Column("options", Json, nullable=False, server_default=text("('{}')")),
+    # the key of the schedule whose runs it follows; such a row has no next due time
+    Column("after_key", Key),
     # NULL while active means: to be computed (a new or a hand-edited row)
     Column("next_due_at", UtcDateTime),
     # next_due_at plus grace: after it the due time is missed
@@ -136,6 +111,7 @@ schedules = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_metronome_schedules_due", "state", "next_due_at"),
     Index("ix_metronome_schedules_miss", "state", "miss_after_at"),
+    Index("ix_metronome_schedules_after", "after_key", "state"),
 )
 
 #: One occurrence of a schedule, or a span of occurrences that made no work.
@@ -201,6 +177,8 @@ runs = Table(
     Column("publish_error", Text),
     # folded into metronome_counters by the monitor
     Column("counted", Boolean, nullable=False, server_default=false()),
+    # 0: not yet, 1: said to be missed while open, 2: its end was judged
+    Column("judged", SmallInteger, nullable=False, server_default="0"),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("schedule_id", "origin", "due_at", name="uq_metronome_runs_due"),
     Index("ix_metronome_runs_history", "schedule_id", "due_at"),

@@ -60,6 +60,10 @@ class DefinitionSchema(Schema):
     overlap = fields.String()
     concurrency_key = fields.String(allow_none=True)
     on_lost = fields.String()
+    bad_in_a_row = fields.Integer(
+        metadata={"description": "Bad runs that open an incident."}
+    )
+    good_to_close = fields.Integer(metadata={"description": "Good runs that close it."})
     options = fields.Dict()
 
 

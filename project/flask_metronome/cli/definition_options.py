@@ -11,7 +11,7 @@ from flask_metronome.cli.parameters import DurationType, InstantType, JsonType, 
 from flask_metronome.core.schedule import CATCHUPS, ON_LOST, OVERLAPS
 from flask_metronome.errors import CadenceInvalid
 
-CADENCES = ("cron", "every", "once", "solar", "rrule")
+CADENCES = ("cron", "every", "once", "solar", "rrule", "after")
 _ZONED = ("cron", "rrule")
 
 _CADENCE_OPTIONS = (
@@ -20,6 +20,7 @@ _CADENCE_OPTIONS = (
     click.option("--once", type=InstantType(), help="A single instant."),
     click.option("--solar", metavar="EVENT,LAT,LON", help="«sunset,52.52,13.40»."),
     click.option("--rrule", metavar="TEXT", help="An RFC 5545 rule."),
+    click.option("--after", metavar="KEY[,STATE]", help="«import,succeeded»."),
     click.option("--tz", metavar="ZONE", help="The zone of --cron or --rrule."),
 )
 
@@ -64,6 +65,14 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
         "on_lost",
         {"type": click.Choice(ON_LOST), "help": "When a worker dies."},
     ),
+    "bad-in-a-row": (
+        "bad_in_a_row",
+        {"type": int, "help": "Bad runs that open an incident."},
+    ),
+    "good-to-close": (
+        "good_to_close",
+        {"type": int, "help": "Good runs that close it."},
+    ),
     "options": ("options", {"type": JsonType(dict), "help": "Message options, JSON."}),
 }
 
@@ -73,7 +82,7 @@ Command = Callable[..., Any]
 
 
 def cadence_options(command: Command) -> Command:
-    """Add the options of the five cadences."""
+    """Add the options of the cadences."""
     for option in reversed(_CADENCE_OPTIONS):
         command = option(command)
     return command
@@ -115,6 +124,9 @@ def _values(kind: str, value: Any, tz: str) -> dict[str, Any]:
         return {"at": value.isoformat()}
     if kind == "rrule":
         return {"rule": value, "tz": tz}
+    if kind == "after":
+        key, _, state = value.partition(",")
+        return {"schedule": key.strip(), "state": state.strip() or "succeeded"}
     return _solar(value)
 
 

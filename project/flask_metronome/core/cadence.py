@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import ClassVar, Protocol, runtime_checkable
 
+from flask_metronome.core.after import After, after, after_from_dict
 from flask_metronome.core.cron import Cron, cron, cron_from_dict
 from flask_metronome.core.every import Every, every, every_from_dict
 from flask_metronome.core.json import JSON
@@ -17,12 +18,14 @@ from flask_metronome.errors import CadenceInvalid
 __all__ = [
     "JSON",
     "KINDS",
+    "After",
     "Cadence",
     "Cron",
     "Every",
     "Once",
     "RRule",
     "Solar",
+    "after",
     "cadence_from_dict",
     "cron",
     "every",
@@ -68,6 +71,7 @@ KINDS: dict[str, Callable[[Mapping[str, object]], Cadence]] = {
     "once": once_from_dict,
     "rrule": rrule_from_dict,
     "solar": solar_from_dict,
+    "after": after_from_dict,
 }
 """How each kind is read from JSON."""
 

@@ -123,6 +123,20 @@ def plan(schedule: Schedule, now: datetime, occupancy: Occupancy) -> Plan:
     return _Planner(schedule, now, occupancy).decide()
 
 
+def plan_event(
+    schedule: Schedule, origin: str, due_at: datetime, occupancy: Occupancy
+) -> Plan:
+    """Decide one due time that another schedule's run made, not the cadence.
+
+    :param origin: says which run, so that it makes one run and no second.
+    """
+    planner = _Planner(schedule, due_at, occupancy)
+    own_id = run_id(schedule.id, origin, due_at)
+    planner._occurrence(due_at, origin=origin, id=own_id)
+    decided = planner._standing_at(due_at)
+    return replace(decided, finished=planner._is_used_up())
+
+
 class _Planner:
     """One schedule, one instant: the steps of :func:`plan`."""
 

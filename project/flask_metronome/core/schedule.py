@@ -28,8 +28,9 @@ _LANE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 class Definition:
     """What a person says about a schedule; everything else follows from it.
 
-    Durations are seconds. A limit that is ``None`` is derived from the
-    interval between two due times (see :class:`Limits`).
+    ``bad_in_a_row`` runs that went wrong open an incident, ``good_to_close``
+    that went well close it. Durations are seconds. A limit that is ``None`` is
+    derived from the interval between two due times (see :class:`Limits`).
 
     :raises ScheduleInvalid: naming the field, what was expected and what came.
     """
@@ -55,6 +56,8 @@ class Definition:
     overlap: str = "skip"
     concurrency_key: str | None = None
     on_lost: str = "fail"
+    bad_in_a_row: int = 1
+    good_to_close: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,7 +68,7 @@ class Definition:
         _one_of("catchup", self.catchup, CATCHUPS)
         _one_of("overlap", self.overlap, OVERLAPS)
         _one_of("on_lost", self.on_lost, ON_LOST)
-        for name in ("max_runs", "catchup_limit"):
+        for name in _COUNTS:
             _positive(name, getattr(self, name), whole=True)
         for name in _SECONDS:
             _positive(name, getattr(self, name))
@@ -77,6 +80,8 @@ class Definition:
             _aware(name, getattr(self, name))
         if self.start_at and self.end_at and self.end_at < self.start_at:
             raise ScheduleInvalid("end_at", "an instant after start_at", self.end_at)
+        if getattr(self.cadence, "schedule", None) == self.key:
+            raise ScheduleInvalid("cadence", "another schedule to follow", self.key)
         for name in self.options:
             if name not in OPTIONS:
                 raise ScheduleInvalid("options", "any of " + ", ".join(OPTIONS), name)
@@ -131,6 +136,7 @@ def _only_known(values: Mapping[str, Any], known: set[str]) -> None:
             raise ScheduleInvalid(name, "a value", values.get(name))
 
 
+_COUNTS = ("max_runs", "catchup_limit", "bad_in_a_row", "good_to_close")
 _SECONDS = (
     "catchup_window_seconds",
     "grace_seconds",
@@ -148,6 +154,8 @@ _DEFAULTED = {
     "catchup_window_seconds",
     "overlap",
     "on_lost",
+    "bad_in_a_row",
+    "good_to_close",
     "options",
 }
 

@@ -47,6 +47,8 @@ class ScheduleView:
     overlap: str
     concurrency_key: str | None
     on_lost: str
+    bad_in_a_row: int
+    good_to_close: int
     options: dict[str, Any]
     next_due_at: datetime | None
     miss_after_at: datetime | None

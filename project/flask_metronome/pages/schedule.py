@@ -57,6 +57,8 @@ def _coming(found: ScheduleView) -> tuple[Sequence[PreviewInstant], str, str]:
     """Its next due times, their zone, and why there are none."""
     if found.state != "active":
         return [], "UTC", f"None while the schedule is {found.state}."
+    if found.cadence.get("kind") == "after":
+        return [], "UTC", "It has no due times of its own: it follows another schedule."
     if found.next_due_at is None:
         return [], "UTC", "None yet: a beat works out the first within a second."
     try:

@@ -121,7 +121,9 @@ def _redeclare(
     merged = said
     if row.declared is not None and row.state != "retired":
         current = {name: _plain(row._mapping[name]) for name in FIELDS}
-        edited = {k: v for k, v in current.items() if v != row.declared.get(k)}
+        # a field that this release is the first to have was not edited
+        told = row.declared
+        edited = {k: v for k, v in current.items() if k in told and v != told[k]}
         merged = said | edited
     schedule_store.replace_definition(
         connection,

@@ -89,7 +89,11 @@ def _aim_new(connection: Connection, now: datetime, batch: int) -> None:
     """Give rows without a next due time one, strictly in the future."""
     rows = connection.execute(
         select(schedules)
-        .where(schedules.c.state == "active", schedules.c.next_due_at.is_(None))
+        .where(
+            schedules.c.state == "active",
+            schedules.c.next_due_at.is_(None),
+            schedules.c.after_key.is_(None),
+        )
         .limit(batch)
         .with_for_update(skip_locked=True)
     ).all()
@@ -97,10 +101,12 @@ def _aim_new(connection: Connection, now: datetime, batch: int) -> None:
         try:
             schedule = schedule_store.load(row)
             due = first_due_at(schedule, now)
+            followed = schedule_store.followed_key(schedule.definition)
             values: dict[str, Any] = {
                 "next_due_at": due,
                 "miss_after_at": miss_after(schedule, due),
-                "state": "active" if due is not None else "finished",
+                "after_key": followed,
+                "state": "active" if due or followed else "finished",
             }
         except Exception as error:
             schedule_store.set_aside(connection, row.id, str(error), now=now)
