@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -153,14 +154,17 @@ class PublisherThread(threading.Thread):
         return list(messages.values()), unspeakable
 
     def _record(self, report: PublishReport, unspeakable: dict[str, str]) -> None:
+        refused = dict.fromkeys(report.nacked, "the broker refused it (nack)")
+        returned = report.returned | unspeakable
         with self._database.begin() as connection:
-            now = self._database.now(connection)
-            outbox.record_published(connection, report.confirmed, now=now)
-            outbox.release(connection, report.unknown, now=now, why=report.error)
-            refused = dict.fromkeys(report.nacked, "the broker refused it (nack)")
-            outbox.record_refused(connection, refused, now=now, unroutable=False)
-            returned = report.returned | unspeakable
-            outbox.record_refused(connection, returned, now=now, unroutable=True)
+            mine: dict[str, Any] = {
+                "now": self._database.now(connection),
+                "owner": self._owner,
+            }
+            outbox.record_published(connection, report.confirmed, **mine)
+            outbox.release(connection, report.unknown, why=report.error, **mine)
+            outbox.record_refused(connection, refused, unroutable=False, **mine)
+            outbox.record_refused(connection, returned, unroutable=True, **mine)
 
     def _declare_again(self) -> None:
         """Somebody took a lane's queue or binding away: put it back."""

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from flask_metronome.core.run import MissedReason, RunState
 from flask_metronome.models import runs
@@ -98,14 +108,24 @@ def claim(
 
 
 def record_published(
-    connection: Connection, ids: Iterable[str], *, now: datetime
+    connection: Connection,
+    ids: Iterable[str],
+    *,
+    now: datetime,
+    owner: str | None = None,
 ) -> None:
-    """The broker has these: forward to ``published`` where nothing came first."""
+    """The broker has these: forward to ``published`` where nothing came first.
+
+    :param owner: whose claim they were published under. One that is no longer
+        that owner's was meanwhile put back into the outbox, perhaps because its
+        message was used up: it stays there. ``None``: whosoever.
+    """
     ids = list(ids)
     if not ids:
         return
     # one that is published again was confirmed before, maybe in time
     is_late = and_(runs.c.published_at.is_(None), runs.c.grace_until < now)
+    mine = _is_mine(owner)
     connection.execute(
         update(runs)
         .where(runs.c.id.in_(ids))
@@ -113,7 +133,7 @@ def record_published(
             published_at=func.coalesce(runs.c.published_at, now),
             # a worker may have claimed it before we could say so
             state=case(
-                (runs.c.state == RunState.PLANNED, RunState.PUBLISHED),
+                (and_(runs.c.state == RunState.PLANNED, mine), RunState.PUBLISHED),
                 else_=runs.c.state,
             ),
             reason=case(
@@ -124,8 +144,8 @@ def record_published(
                 else_=runs.c.reason,
             ),
             missed=or_(runs.c.missed, is_late),
-            publish_owner=None,
-            publish_until=None,
+            publish_owner=case((mine, None), else_=runs.c.publish_owner),
+            publish_until=case((mine, None), else_=runs.c.publish_until),
             publish_error=None,
             updated_at=now,
         )
@@ -138,6 +158,7 @@ def record_refused(
     *,
     now: datetime,
     unroutable: bool,
+    owner: str | None = None,
 ) -> None:
     """The broker refused or returned these: offer them again after a pause.
 
@@ -168,13 +189,18 @@ def record_refused(
             }
         connection.execute(
             update(runs)
-            .where(runs.c.id == run, runs.c.state == RunState.PLANNED)
+            .where(runs.c.id == run, runs.c.state == RunState.PLANNED, _is_mine(owner))
             .values(values)
         )
 
 
 def release(
-    connection: Connection, ids: Iterable[str], *, now: datetime, why: str | None
+    connection: Connection,
+    ids: Iterable[str],
+    *,
+    now: datetime,
+    why: str | None,
+    owner: str | None = None,
 ) -> None:
     """Outcome unknown: give these back, to be published again under the same id."""
     ids = list(ids)
@@ -182,7 +208,7 @@ def release(
         return
     connection.execute(
         update(runs)
-        .where(runs.c.id.in_(ids), runs.c.state == RunState.PLANNED)
+        .where(runs.c.id.in_(ids), runs.c.state == RunState.PLANNED, _is_mine(owner))
         .values(
             publish_owner=None,
             publish_until=None,
@@ -195,6 +221,10 @@ def release(
 def backoff_seconds(tries: int) -> float:
     """1, 2, 4 … seconds, at most :data:`LONGEST_BACKOFF_SECONDS`."""
     return float(min(2 ** max(tries - 1, 0), LONGEST_BACKOFF_SECONDS))
+
+
+def _is_mine(owner: str | None) -> ColumnElement[bool]:
+    return true() if owner is None else runs.c.publish_owner == owner
 
 
 def _expire(connection: Connection, now: datetime) -> None:
