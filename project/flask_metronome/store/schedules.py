@@ -14,12 +14,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, select, update
 
+from flask_metronome.core.after import After
 from flask_metronome.core.plan import first_due_at, miss_after
 from flask_metronome.core.run import AUTO, RunState, SkippedReason, run_id
 from flask_metronome.core.schedule import Definition, Schedule
-from flask_metronome.errors import AlreadyExists, Conflict, NotFound
+from flask_metronome.errors import AlreadyExists, Conflict, NotFound, ScheduleInvalid
 from flask_metronome.models import runs, schedules
 from flask_metronome.store import audit
+from flask_metronome.store.decisions import settle
 from flask_metronome.store.dialects import insert_ignore
 from flask_metronome.store.run_rows import base_row
 
@@ -42,7 +44,14 @@ def columns(definition: Definition) -> dict[str, Any]:
     """A definition as column values."""
     values = definition.to_dict()
     values["start_at"], values["end_at"] = definition.start_at, definition.end_at
+    values["after_key"] = followed_key(definition)
     return values
+
+
+def followed_key(definition: Definition) -> str | None:
+    """The key of the schedule whose runs this one follows, if it does."""
+    cadence = definition.cadence
+    return cadence.schedule if isinstance(cadence, After) else None
 
 
 def get(connection: Connection, key: str, *, lock: bool = False) -> Schedule:
@@ -72,6 +81,7 @@ def add(
     """
     if _has(connection, definition.key):
         raise AlreadyExists(definition.key)
+    _refuse_circle(connection, definition)
     schedule = Schedule(
         id=str(uuid.uuid4()),
         definition=definition,
@@ -114,6 +124,8 @@ def replace_definition(
     old = _locked(connection, key, expected_revision)
     if definition.key != key and _has(connection, definition.key):
         raise AlreadyExists(definition.key)
+    _refuse_circle(connection, definition)
+    old = settle(connection, old, now=now)
     new = old.with_definition(definition)
     revives = old.state in ("finished", "retired", "broken")
     new = replace(
@@ -142,6 +154,7 @@ def pause(
         return old
     if old.state not in ("active", "broken"):
         raise Conflict(f"Schedule {key!r} is {old.state} and cannot be paused.")
+    old = settle(connection, old, now=now, pausing=True)
     new = replace(
         old,
         state="paused",
@@ -260,8 +273,23 @@ def _aimed(schedule: Schedule, now: datetime) -> Schedule:
     most = schedule.definition.max_runs
     used_up = most is not None and schedule.runs_made >= most
     due = None if used_up else first_due_at(schedule, now)
-    state = "active" if due is not None else "finished"
+    follows = followed_key(schedule.definition) is not None and not used_up
+    state = "active" if due is not None or follows else "finished"
     return replace(schedule, state=state, next_due_at=due)
+
+
+def _refuse_circle(connection: Connection, definition: Definition) -> None:
+    """A schedule that follows itself by way of others would never end."""
+    key = followed_key(definition)
+    seen: set[str] = set()
+    while key is not None and key not in seen:
+        if key == definition.key:
+            raise ScheduleInvalid(
+                "cadence", "a schedule that does not follow this one", sorted(seen)
+            )
+        seen.add(key)
+        statement = select(schedules.c.after_key).where(schedules.c.key == key)
+        key = connection.execute(statement).scalar_one_or_none()
 
 
 def _progress(schedule: Schedule) -> dict[str, Any]:
