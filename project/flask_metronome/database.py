@@ -197,13 +197,14 @@ class Database:
                 "-c timezone=UTC",
             }
         elif name in ("mysql", "mariadb"):
+            # gap locks of the default level would make two beats wait for each other
+            options["isolation_level"] = "READ COMMITTED"
             whole = max(2, int(self._timeout))
             options["connect_args"] = {
                 "connect_timeout": whole,
                 "read_timeout": whole,
                 "write_timeout": whole,
-                "init_command": "SET time_zone='+00:00', innodb_lock_wait_timeout=2, "
-                "transaction_isolation='READ-COMMITTED'",
+                "init_command": "SET time_zone='+00:00', innodb_lock_wait_timeout=2",
             }
         engine = create_engine(self._url, **options)
         if name == "sqlite":

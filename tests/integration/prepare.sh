@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to it that the integration tests find a RabbitMQ and a browser: says what
+# Sees to it that the integration tests find RabbitMQ, MariaDB and a browser: says what
 # they will use, and as root on Debian installs what is missing.
 set -eu
 
@@ -42,5 +42,17 @@ browser() {
   fi
 }
 
+mariadb() {
+  if command -v mariadbd >/dev/null || [ -e /usr/sbin/mariadbd ]; then
+    say "MariaDB: the installed server"
+  elif debian_root; then
+    say "MariaDB: none here, so Debian's mariadb-server is installed now"
+    RUNLEVEL=1 install_package mariadb-server
+  else
+    say "MariaDB: none; its tests are left out unless CI is set"
+  fi
+}
+
 broker
 browser
+mariadb

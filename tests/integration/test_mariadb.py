@@ -1,0 +1,125 @@
+"""The same product on MariaDB: migrations, edits by hand, many beats, the whole path."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from clockwork import Clockwork, gaps
+from mariadb import find_mariadb, running_mariadb
+from sqlalchemy import delete, select, update
+
+from flask_metronome import Definition, every, schema
+from flask_metronome.beat import Ticker
+from flask_metronome.database import Database
+from flask_metronome.models import metadata, runs, schedules
+from flask_metronome.settings import Settings
+from flask_metronome.store import schedules as schedule_store
+from flask_metronome.testing import SettableClock
+
+BEATS = 4
+START = datetime.fromisoformat("2026-01-01T12:00:00Z")
+
+
+@pytest.fixture(scope="module")
+def mariadb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if find_mariadb() is None:
+        missing = "no MariaDB to test against: install mariadb-server"
+        # a laptop need not have a third database; CI must
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with running_mariadb(tmp_path_factory.mktemp("mariadb")) as url:
+        yield url
+
+
+@pytest.fixture
+def database(mariadb_url: str) -> Iterator[Database]:
+    made = Database(mariadb_url)
+    schema.init_db(made)
+    yield made
+    with made.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(delete(table))
+    made.dispose()
+
+
+def add(database: Database, key: str, now: datetime, seconds: float = 1) -> None:
+    definition = Definition(
+        key=key, task="t", cadence=every(seconds, "seconds"), overlap="allow"
+    )
+    with database.begin() as connection:
+        schedule_store.add(connection, definition, owner="api", who="t", now=now)
+
+
+def test_a_cadence_edited_by_hand_is_aimed_anew(database: Database) -> None:
+    add(database, "slow", START, seconds=3600)
+    with database.begin() as connection:
+        connection.execute(
+            update(schedules).values(cadence=every(5, "seconds").to_dict())
+        )
+    with database.read() as connection:
+        row = connection.execute(
+            select(schedules.c.next_due_at, schedules.c.revision)
+        ).one()
+    assert tuple(row) == (None, 2)
+
+
+def test_four_beats_at_once_decide_each_due_time_once(
+    database: Database, mariadb_url: str, tmp_path: Path
+) -> None:
+    clock = SettableClock(START)
+    for number in range(40):
+        add(database, f"k{number}", START)
+    settings = Settings(data_dir=tmp_path, database_url=mariadb_url, beat_batch=7)
+    clock.tick(20)
+
+    def beat(name: str) -> None:
+        own = Database(mariadb_url, clock=clock)
+        ticker = Ticker(own, settings, name)
+        while ticker.tick()[0].full:
+            pass
+        own.dispose()
+
+    threads = [threading.Thread(target=beat, args=(f"b{n}",)) for n in range(BEATS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    # whoever found every row locked by another stopped early: finish alone
+    beat("last")
+    with database.read() as connection:
+        found = connection.execute(select(runs.c.schedule_key, runs.c.due_at)).all()
+    counted = Counter(tuple(row) for row in found)
+    expected = {
+        (f"k{number}", START + timedelta(seconds=second))
+        for number in range(40)
+        for second in range(1, 21)
+    }
+    assert set(counted) == expected
+    assert set(counted.values()) == {1}
+
+
+def test_the_whole_path(
+    database: Database, mariadb_url: str, vhost_url: str, tmp_path: Path
+) -> None:
+    clockwork = Clockwork(
+        broker_url=vhost_url, database_url=mariadb_url, folder=tmp_path
+    )
+    try:
+        clockwork.add("steady", "clock.default")
+        clockwork.add("flaky", "clock.flaky", seconds=4)
+        clockwork.worker()
+        clockwork.beat()
+        clockwork.until(lambda: len(clockwork.lines()) >= 6, "six bodies")
+        found = clockwork.settle()
+    finally:
+        clockwork.stop()
+    work = [run for run in found if run.state != "skipped"]
+    assert {run.state for run in work} == {"succeeded"}
+    assert gaps([run for run in work if run.schedule_key == "steady"], 1) == []
+    assert {r.retries for r in work if r.schedule_key == "flaky"} == {2}
+    assert set(clockwork.bodies().values()) == {1}
