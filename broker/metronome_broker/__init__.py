@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from metronome_broker.dead_letter import DeadLetter
+from metronome_broker.dead_letters import (
+    DeadLetterNews,
+    Fate,
+    QueueMissing,
+    list_dead_letters,
+    settle_dead_letters,
+)
 from metronome_broker.depth import LaneDepth, lane_depths
 from metronome_broker.drift import Difference, TopologyReport
 from metronome_broker.errors import (
@@ -24,7 +32,10 @@ __all__ = [
     "BrokerError",
     "BrokerStartFailed",
     "BrokerUnreachable",
+    "DeadLetter",
+    "DeadLetterNews",
     "Difference",
+    "Fate",
     "InvalidLane",
     "InvalidMessage",
     "Lane",
@@ -32,6 +43,7 @@ __all__ = [
     "OutboundMessage",
     "PublishReport",
     "Publisher",
+    "QueueMissing",
     "RunningBroker",
     "Topology",
     "TopologyDrift",
@@ -41,7 +53,9 @@ __all__ = [
     "lane_depths",
     "lane_of",
     "lanes_named",
+    "list_dead_letters",
     "pick_broker",
     "routing_key",
+    "settle_dead_letters",
     "without_password",
 ]

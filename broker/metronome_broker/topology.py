@@ -3,7 +3,7 @@
 ::
 
     metronome ────────── <lane>.* ──▶ metronome.<lane> ── dead ──▶ metronome.dead
-        │ nothing bound                      ▲                       (exchange, queue)
+        │ nothing bound                      ▲                (exchange, queue, .news)
         ▼ (alternate exchange)               │
     metronome.unrouted (exchange, queue)     │ <lane>.*
     metronome.runs ──────────────────────────┘    nothing bound: returned
@@ -16,6 +16,12 @@ it and ``mandatory`` returns nothing (tested on 4.0). What anybody publishes to
 hear at once that its run reached no lane, so it publishes to ``metronome.runs``,
 which has the same bindings and no alternate exchange: there an unroutable run is
 returned. Both are the same to a worker.
+
+Dead letters go to two queues. ``metronome.dead`` keeps each until a person has looked
+at it; ``metronome.dead.news`` holds a copy until a monitor has closed the run, so that
+nobody reads the first again and again, which would count as deliveries and cost more
+the fuller it is. The news are bounded, oldest dropped: where no monitor runs they are
+of no use to anybody.
 
 Arguments or policies: the type, the dead-letter route and its strategy are arguments,
 since a queue declared without them loses messages from its first minute. The
@@ -46,6 +52,7 @@ DEADLINE_SECONDS = 30.0
 # queue without a limit of its own drops a message at the 20th. -1 means unlimited
 # only from 4.0 on, so: a number nobody reaches.
 _KEEP_DELIVERY_LIMIT = 1_000_000
+_MOST_NEWS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,11 @@ class Topology:
     def dead_queue(self) -> str:
         """Keeps every dead letter until someone looks."""
         return f"{self.exchange}.dead"
+
+    @property
+    def dead_news_queue(self) -> str:
+        """Tells monitors of each dead letter, once."""
+        return f"{self.exchange}.dead.news"
 
     @property
     def unrouted_exchange(self) -> str:
@@ -138,6 +150,15 @@ class Topology:
             QueueSpec(
                 name=self.dead_queue,
                 arguments=keep,
+                bindings=((self.dead_exchange, "#"),),
+            ),
+            QueueSpec(
+                name=self.dead_news_queue,
+                arguments={
+                    **keep,
+                    "x-max-length": _MOST_NEWS,
+                    "x-overflow": "drop-head",
+                },
                 bindings=((self.dead_exchange, "#"),),
             ),
             *(self._lane_queue(lane) for lane in self.lanes),

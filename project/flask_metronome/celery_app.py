@@ -237,6 +237,8 @@ _WORKER: dict[str, Any] = {
     "task_acks_late": True,
     "task_reject_on_worker_lost": True,
     "worker_prefetch_multiplier": 1,
+    # what cannot be decoded is kept as a dead letter
+    "worker_consumer": "flask_metronome.consumer:KeepingConsumer",
     "worker_detect_quorum_queues": True,
     # True would cancel running work at every blip of the connection
     "worker_cancel_long_running_tasks_on_connection_loss": False,

@@ -18,7 +18,9 @@ from typing import Any
 
 from celery import current_task, signals, states
 from celery.worker import state as worker_state
+from kombu.exceptions import ContentDisallowed, DecodeError
 
+from flask_metronome.core.death import DeadReason
 from flask_metronome.core.run import RunState
 from flask_metronome.database import is_disconnect
 from flask_metronome.endings import (
@@ -125,8 +127,10 @@ class Recorder:
     def on_rejected(
         self, sender: Any = None, message: Any = None, exc: Any = None, **_: Any
     ) -> None:
-        """A message is no task message, or an invalid one."""
-        self._refused(sender, message, "invalid_message", f"Refused: {exc}")
+        """A message is no task message, an invalid one, or cannot be read."""
+        undecodable = isinstance(exc, (DecodeError, ContentDisallowed))
+        reason = DeadReason.UNDECODABLE if undecodable else "invalid_message"
+        self._refused(sender, message, reason, f"Refused: {exc}")
 
     @_counted
     def on_worker_init(self, sender: Any = None, **_: Any) -> None:

@@ -146,3 +146,15 @@ def progress(self: Any, flag: str) -> str:
     self.update_state(state="PROGRESS", meta={"done": 1})
     wait_for_flag(flag)
     return "done"
+
+
+@metronome.task(bind=True, name="t.refuse")
+def refuse(self: Any) -> None:
+    ran(self)
+    raise Reject("never", requeue=True)
+
+
+@metronome.task(bind=True, name="t.die")
+def die(self: Any) -> None:
+    ran(self)
+    os.kill(os.getpid(), signal.SIGKILL)

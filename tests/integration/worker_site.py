@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Site:
     database: Database
     folder: Path
     database_url: str
+    #: More of ``METRONOME_*``, for workers and for the client.
+    settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         init_db(self.database)
@@ -49,7 +51,7 @@ class Site:
                     id="s",
                     key="s",
                     task="t.succeed",
-                    cadence={},
+                    cadence={"kind": "every", "every": 1, "unit": "hours"},
                     lane="default",
                     created_at=now,
                     updated_at=now,
@@ -74,6 +76,7 @@ class Site:
             "METRONOME_LEASE_SECONDS": "1",
             "METRONOME_CLAIM_WAIT_SECONDS": "3",
             "METRONOME_TEST_SIDE": str(self.side),
+            **self.settings,
         }
 
     def start_worker(self, *options: str, **more: str) -> subprocess.Popen[bytes]:

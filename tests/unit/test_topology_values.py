@@ -21,6 +21,7 @@ def test_every_queue_is_a_quorum_queue_bound_by_two_words() -> None:
     assert set(queues) == {
         "metronome.unrouted",
         "metronome.dead",
+        "metronome.dead.news",
         "metronome.reports",
         "metronome.mail",
     }
@@ -42,11 +43,21 @@ def test_limits_become_arguments() -> None:
 
 
 def test_a_lane_loses_nothing_on_the_way_to_dead() -> None:
-    for queue in TOPOLOGY.queues()[2:]:
+    for queue in TOPOLOGY.queues()[3:]:
         assert queue.arguments["x-dead-letter-exchange"] == "metronome.dead"
         assert queue.arguments["x-dead-letter-strategy"] == "at-least-once"
         # At-least-once is silently at-most-once without it.
         assert queue.arguments["x-overflow"] == "reject-publish"
+
+
+def test_news_of_the_dead_are_bounded_and_refuse_nothing() -> None:
+    queues = {queue.name: queue for queue in TOPOLOGY.queues()}
+    kept, news = queues["metronome.dead"], queues["metronome.dead.news"]
+    assert kept.bindings == news.bindings == (("metronome.dead", "#"),)
+    assert "x-max-length" not in kept.arguments
+    # a full queue that refused would hold dead letters back in their lanes
+    assert news.arguments["x-overflow"] == "drop-head"
+    assert news.arguments["x-max-length"] == 10_000
 
 
 def test_targets_are_declared_before_what_points_at_them() -> None:

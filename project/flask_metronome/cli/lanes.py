@@ -9,6 +9,7 @@ import click
 from flask.cli import with_appcontext
 
 from flask_metronome.cli.asking import ask, now_of
+from flask_metronome.cli.dead_letters import dead
 from flask_metronome.cli.output import json_option, print_json, print_table
 from flask_metronome.history.processes import list_lanes, list_workers
 from flask_metronome.history.values import LaneView
@@ -45,6 +46,9 @@ def lane_views(state: State) -> list[LaneView]:
     now = now_of(state)
     workers = ask(state, lambda c: list_workers(c, now, state.settings.lease_seconds))
     return ask(state, lambda c: list_lanes(c, state.lanes, workers))
+
+
+lanes.add_command(dead)
 
 
 def _depths(state: State) -> tuple[dict[str, LaneDepth], str | None]:

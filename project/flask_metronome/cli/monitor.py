@@ -11,6 +11,7 @@ import click
 from flask.cli import with_appcontext
 
 from flask_metronome import schema
+from flask_metronome.dead_letters import DeadLetterWatch
 from flask_metronome.monitor import Monitor
 from flask_metronome.state import state_of
 
@@ -40,7 +41,15 @@ def monitor(sweep_once: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     click.echo("monitor: watching")
-    found.run(stop)
+    watch = threading.Thread(
+        target=DeadLetterWatch(state).run, args=(stop,), name="metronome-dead"
+    )
+    watch.start()
+    try:
+        found.run(stop)
+    finally:
+        stop.set()
+        watch.join()
 
 
 def _log_to_stderr() -> None:
