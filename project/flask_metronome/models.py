@@ -187,6 +187,13 @@ runs = Table(
     Index("ix_metronome_runs_overlap", "concurrency_key", "state"),
     Index("ix_metronome_runs_state_due", "state", "due_at"),
     Index("ix_metronome_runs_counted", "counted", "state"),
+    # empty but for the minutes in which no beat is there
+    Index(
+        "ix_metronome_runs_provisional",
+        "schedule_id",
+        postgresql_where=text("provisional"),
+        sqlite_where=text("provisional"),
+    ),
     Index("ix_metronome_runs_missed", "missed", "due_at"),
 )
 

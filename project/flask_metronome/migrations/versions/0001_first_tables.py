@@ -454,6 +454,14 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
+        "ix_metronome_runs_provisional",
+        "metronome_runs",
+        ["schedule_id"],
+        unique=False,
+        postgresql_where=sa.text("provisional"),
+        sqlite_where=sa.text("provisional"),
+    )
+    op.create_index(
         "ix_metronome_runs_state_due",
         "metronome_runs",
         ["state", "due_at"],
@@ -463,6 +471,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_metronome_runs_state_due", table_name="metronome_runs")
+    op.drop_index("ix_metronome_runs_provisional", table_name="metronome_runs")
     op.drop_index("ix_metronome_runs_overlap", table_name="metronome_runs")
     op.drop_index("ix_metronome_runs_outbox", table_name="metronome_runs")
     op.drop_index("ix_metronome_runs_missed", table_name="metronome_runs")
