@@ -28,6 +28,7 @@ from flask_metronome.redaction import (
     redact,
     redact_text,
 )
+from flask_metronome.shown import patterns_of, shown_arguments
 from flask_metronome.state import State, state_of
 from flask_metronome.store import results
 from flask_metronome.store.ledger import Ledger, ledger_of
@@ -67,6 +68,10 @@ class ResultBackend(BaseBackend):
         :raises kombu.exceptions.EncodeError: when the result is not serializable.
         """
         encoded = self.encode_result(result, state)
+        if isinstance(result, BaseException) and isinstance(encoded, dict):
+            patterns = self._patterns_of(request)
+            message = redact(encoded.get("exc_message"), patterns)
+            encoded = {**encoded, "exc_message": message}
         row = self._row(task_id, encoded, state, traceback, request)
         if request is None or run_of(request, task_id) is None:
             self._ledger.post(result=row, inline=_in_task())
@@ -109,7 +114,7 @@ class ResultBackend(BaseBackend):
             state,
             outcome,
             trace,
-            redact=self._patterns,
+            redact=self._patterns_of(request),
             # a killed pool process whose message comes back is not stored here
             comes_back=state == states.RETRY and self._acks_late(request),
         )
@@ -135,7 +140,7 @@ class ResultBackend(BaseBackend):
             result=ensure_bytes(self.encode(encoded)),
             content_type=self.content_type,
             content_encoding=self.content_encoding,
-            traceback=_traceback(trace, self._patterns),
+            traceback=_traceback(trace, self._patterns_of(request)),
             children=self.current_task_children(request) or None,
             **self._about(request),
         )
@@ -152,14 +157,15 @@ class ResultBackend(BaseBackend):
             "queue": _routing_key(getattr(request, "delivery_info", None)),
         }
         if self.app.conf.find_value_for_key("extended", "result"):
-            about["args"] = self._argument(getattr(request, "args", None))
-            about["kwargs"] = self._argument(getattr(request, "kwargs", None))
+            given = getattr(request, "args", None), getattr(request, "kwargs", None)
+            args, kwargs = shown_arguments(self.app, about["name"], *given)
+            about |= {"args": self._argument(args), "kwargs": self._argument(kwargs)}
         return about
 
     def _argument(self, value: Any) -> str | None:
         if value is None:
             return None
-        text = self.encode(redact(value, self._patterns))
+        text = self.encode(value)
         if isinstance(text, bytes):
             return None  # a binary serializer; the page shows text only
         return clip(text, ARGUMENT_LIMIT)
@@ -261,6 +267,9 @@ class ResultBackend(BaseBackend):
     @property
     def _patterns(self) -> tuple[str, ...]:
         return self._state.settings.redact
+
+    def _patterns_of(self, request: Any) -> tuple[str, ...]:
+        return patterns_of(self.app, getattr(request, "task", None))
 
 
 def _in_task() -> bool:

@@ -49,6 +49,7 @@ class MetronomeCelery(Celery):
     """
 
     task_cls = MetronomeTask
+    amqp_cls = "flask_metronome.shown:ShowingAMQP"
 
     def __init__(self, state: State) -> None:
         self.metronome = state

@@ -17,6 +17,8 @@ from celery.worker.request import Request
 from flask_metronome.core.ending import LostCause
 from flask_metronome.core.run import AttemptState
 from flask_metronome.endings import ending_from_state, ending_of, run_of
+from flask_metronome.redaction import redact_text
+from flask_metronome.shown import patterns_of
 from flask_metronome.state import state_of
 from flask_metronome.store.ledger import ledger_of
 
@@ -26,6 +28,8 @@ logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 1.0
 #: The soft limit of one that has a shorter hard one: 1440 s of 1500 s.
 _SOFT_SHARE = 0.96
+#: Texts of events that may hold what the body returned or raised.
+_SHOWN = frozenset({"result", "exception", "traceback"})
 #: Hard and soft time limit, in seconds.
 Limits = tuple[float | None, float | None]
 
@@ -65,6 +69,17 @@ class MetronomeRequest(Request):
             logger.exception("The loss of %s could not be recorded", self.id)
         return super().cancel(*args, **options)
 
+    def send_event(self, type: str, **fields: Any) -> Any:
+        """Celery's event, which Flower shows, without secrets."""
+        for name in _SHOWN & fields.keys():
+            if fields[name] is not None:
+                fields[name] = redact_text(str(fields[name]), self._patterns)
+        return super().send_event(type, **fields)
+
+    @property
+    def _patterns(self) -> tuple[str, ...]:
+        return patterns_of(self.app, self.name)
+
     def _note_cancel(self, cause: LostCause) -> None:
         context = self._context
         if run_of(context) is None:
@@ -93,7 +108,7 @@ class MetronomeRequest(Request):
             return
         state = state_of(self.app)
         ending = ending_from_state(
-            context, states.FAILURE, error, None, redact=state.settings.redact
+            context, states.FAILURE, error, None, redact=self._patterns
         )
         if ending is not None:
             ledger_of(state).post(ending=ending, wait_seconds=_WAIT_SECONDS)

@@ -146,7 +146,8 @@ class Metronome:
         :param schedule: a cadence, or one of Celery's schedule objects.
         :param key: the schedule's key; default from the function's name.
         :param policies: fields of :class:`Definition`, e.g. ``overlap``.
-        :param options: Celery's task options, e.g. ``bind``, ``max_retries``.
+        :param options: Celery's task options, e.g. ``bind``, ``max_retries``; and
+            ``redact``, names or parts of names of arguments that are not shown.
         :raises UnknownLane: ``METRONOME_LANES`` is set and does not list the lane.
         """
 

@@ -31,6 +31,7 @@ from flask_metronome.endings import (
     run_of,
 )
 from flask_metronome.identity import new_worker_id, own_worker_id, set_worker_id
+from flask_metronome.shown import patterns_of
 from flask_metronome.state import State, state_of
 from flask_metronome.store import workers
 from flask_metronome.store.ledger import Ledger, ledger_of
@@ -179,7 +180,7 @@ class Recorder:
             state or "",
             getattr(retval, "exc", retval) if state == states.RETRY else retval,
             None,
-            redact=self._state.settings.redact,
+            redact=patterns_of(self._app, task.name),
         )
         if ending is not None:
             request.metronome_ended = True

@@ -28,6 +28,12 @@ def redact(value: Any, patterns: Iterable[str]) -> Any:
     return _redact(value, _keys(tuple(patterns)), _text(tuple(patterns)), 0)
 
 
+def key_matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether values under that name are secret."""
+    keys = _keys(tuple(patterns))
+    return keys is not None and keys.search(name) is not None
+
+
 def redact_text(text: str, patterns: Iterable[str]) -> str:
     """``text`` without the values in ``key=value``, ``key: value`` and URLs."""
     return _redact_text(text, _text(tuple(patterns)))

@@ -25,6 +25,7 @@ from flask_metronome.endings import (
 )
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.identity import own_worker_id
+from flask_metronome.shown import patterns_of
 from flask_metronome.state import state_of
 from flask_metronome.store.ledger import Ledger, ledger_of
 
@@ -139,7 +140,7 @@ class MetronomeTask(Task):
         return ledger_of(state_of(self.app))
 
     def _patterns(self) -> tuple[str, ...]:
-        return state_of(self.app).settings.redact
+        return patterns_of(self.app, self.name)
 
 
 def _delivery(name: str, request: Any) -> Delivery:

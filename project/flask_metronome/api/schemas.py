@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields
+from typing import Any
+
+from marshmallow import Schema, fields, post_dump
 
 from flask_metronome.api.fields import Instant
+from flask_metronome.shown import shown_arguments
+from flask_metronome.state import state_of
 
 
 class FieldErrorSchema(Schema):
@@ -169,6 +173,14 @@ class RunSchema(Schema):
     publish_tries = fields.Integer()
     publish_error = fields.String(allow_none=True)
     updated_at = Instant()
+
+    @post_dump
+    def _hide_secrets(self, shown: dict[str, Any], **_: Any) -> dict[str, Any]:
+        app = state_of().celery
+        shown["args"], shown["kwargs"] = shown_arguments(
+            app, shown["task"], shown["args"], shown["kwargs"]
+        )
+        return shown
 
 
 class RunDetailSchema(RunSchema):
