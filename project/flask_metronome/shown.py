@@ -9,7 +9,7 @@ body gets, nor to the result that the caller gets.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -48,18 +48,18 @@ def shown_arguments(
 class ShowingAMQP(AMQP):
     """Makes Celery's messages, whose headers describe the arguments to people."""
 
-    def as_task_v2(
-        self, task_id: str, name: str, args: Any = None, kwargs: Any = None, **more: Any
-    ) -> Any:
+    def as_task_v2(self, task_id: str, name: str, *args: Any, **options: Any) -> Any:
         """Celery's, with a description that holds no secrets."""
-        if isinstance(args, (list, tuple)) and isinstance(
-            kwargs, (Mapping, type(None))
-        ):
-            shown = shown_arguments(self.app, name, args, dict(kwargs or {}))
-            for option, value in zip(("argsrepr", "kwargsrepr"), shown, strict=True):
-                if more.get(option) is None:
-                    more[option] = repr(value)[:1024]
-        return super().as_task_v2(task_id, name, args, kwargs, **more)
+        message = super().as_task_v2(task_id, name, *args, **options)
+        shown = shown_arguments(self.app, name, *message.body[:2])
+        names = (("argsrepr", "args"), ("kwargsrepr", "kwargs"))
+        for (header, field), value in zip(names, shown, strict=True):
+            if options.get(header) is None:
+                text = repr(value)[: self.argsrepr_maxsize]
+                message.headers[header] = text
+                if message.sent_event:
+                    message.sent_event[field] = text
+        return message
 
 
 def _parameters(task: Any) -> Sequence[str]:

@@ -79,6 +79,17 @@ def test_a_message_describes_its_arguments_without_secrets(shop: App, pay: Any) 
     assert message.body[:2] == (("me", "DE12"), {"password": "hush", "n": 1})
 
 
+def test_so_does_the_event_that_it_was_sent(shop: App, pay: Any) -> None:
+    given = ("id", "shop.pay", ("me", "DE12"), {"token": "hush"})
+    # as Celery itself calls it: by position
+    rest = (None, None, None, None, None, 0, None, None, None, None, None, None, True)
+    event = shop.celery.amqp.create_task_message(*given, *rest).sent_event
+    assert (event["args"], event["kwargs"]) == (
+        repr(("me", MASK)),
+        repr({"token": MASK}),
+    )
+
+
 def test_a_description_that_is_given_stays(shop: App) -> None:
     message = shop.celery.amqp.as_task_v2("id", "t", (1,), {}, argsrepr="<one>")
     assert message.headers["argsrepr"] == "<one>"
