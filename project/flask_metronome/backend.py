@@ -19,7 +19,7 @@ from kombu.utils.encoding import ensure_bytes
 
 from flask_metronome.core.run import BAD, LIVE, MissedReason, RunState
 from flask_metronome.database import Database
-from flask_metronome.endings import ending_from_state, fence_of, run_of
+from flask_metronome.endings import ending_from_state, fence_of, parent_run_of, run_of
 from flask_metronome.redaction import (
     ARGUMENT_LIMIT,
     TRACEBACK_LIMIT,
@@ -154,6 +154,7 @@ class ResultBackend(BaseBackend):
             "retries": getattr(request, "retries", None),
             "parent_id": _text(getattr(request, "parent_id", None)),
             "group_id": _text(getattr(request, "group", None)),
+            "run_id": parent_run_of(request),
             "queue": _routing_key(getattr(request, "delivery_info", None)),
         }
         if self.app.conf.find_value_for_key("extended", "result"):

@@ -33,6 +33,7 @@ from flask_metronome.redaction import (
 )
 
 RUN_HEADER = "metronome_run"
+PARENT_HEADER = "metronome_parent_run"
 _PREFIX = "metronome_"
 
 
@@ -43,6 +44,13 @@ def run_of(request: Any, task_id: str | None = None) -> str | None:
         return None
     run_id = headers.get(RUN_HEADER)
     return run_id if run_id == (task_id or request.id) else None
+
+
+def parent_run_of(request: Any) -> str | None:
+    """The run whose body started this task, at whatever distance."""
+    headers = getattr(request, "headers", None) or {}
+    found = headers.get(PARENT_HEADER)
+    return found if isinstance(found, str) else None
 
 
 def fence_of(request: Any) -> int | None:

@@ -254,7 +254,15 @@ results = Table(
     Column("group_id", String(255)),
     Column("done_at", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
+    # the run whose body started this task, at whatever distance
+    Column("run_id", Id),
     Index("ix_metronome_results_updated", "updated_at"),
+    Index(
+        "ix_metronome_results_run",
+        "run_id",
+        postgresql_where=text("run_id IS NOT NULL"),
+        sqlite_where=text("run_id IS NOT NULL"),
+    ),
 )
 
 #: Saved Celery groups.

@@ -24,10 +24,12 @@ from flask_metronome.core.death import DeadReason
 from flask_metronome.core.run import RunState
 from flask_metronome.database import is_disconnect
 from flask_metronome.endings import (
+    PARENT_HEADER,
     RUN_HEADER,
     ending_from_state,
     fence_of,
     own_headers,
+    parent_run_of,
     run_of,
 )
 from flask_metronome.identity import new_worker_id, own_worker_id, set_worker_id
@@ -97,14 +99,20 @@ class Recorder:
 
     @_counted
     def on_publish(self, headers: Any = None, **_: Any) -> None:
-        """Keep our headers on a retry that was given headers of its own."""
+        """Keep our headers on a retry; let a child name the run it comes from."""
         task = current_task
         if not task or not isinstance(headers, dict):
             return
         request = task.request
-        if request.id and headers.get("id") == request.id and self._is_mine(task):
+        if not request.id or not self._is_mine(task):
+            return
+        if headers.get("id") == request.id:
             for name, value in own_headers(request).items():
                 headers.setdefault(name, value)
+            return
+        run_id = run_of(request) or parent_run_of(request)
+        if run_id:
+            headers.setdefault(PARENT_HEADER, run_id)
 
     # -- the worker's main process ------------------------------------------------
 

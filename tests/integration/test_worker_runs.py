@@ -15,6 +15,7 @@ from rabbit import Rabbit
 from worker_site import Site
 
 from flask_metronome.database import Database
+from flask_metronome.history.children import children_of
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +269,28 @@ def test_chord_and_chain(site: Site) -> None:
     )
     group.save()
     assert [r.id for r in site.celery.GroupResult.restore("g1").results] == ["a", "b"]
+
+
+def test_children_point_back_to_their_run(site: Site) -> None:
+    """Over a chain's link, a retry, and the chord's own unlocking task."""
+    run_id = site.send("t.children")
+    assert site.ended(run_id).state == "succeeded"
+
+    def found() -> list[Any]:
+        state = site.celery.metronome
+
+        async def ask() -> list[Any]:
+            async with state.loop.engine.connect() as connection:
+                return await children_of(connection, run_id)
+
+        return [c for c in state.loop.run(ask()) if c.state == "SUCCESS"]
+
+    site.until(lambda: len(found()) == 6, "six children")
+    assert sorted(c.task for c in found()) == ["t.flaky"] + ["t.succeed"] * 5
+    assert {c.parent_id for c in found()} >= {run_id}
+    # a child is no run: it has no attempts, and the run's count is its own
+    assert all(site.attempts(c.task_id) == [] for c in found())
+    assert site.run(run_id).attempts == 1
 
 
 def test_nothing_is_left_behind(site: Site) -> None:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from celery import chord
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from flask import Flask, current_app
 
@@ -146,6 +147,15 @@ def progress(self: Any, flag: str) -> str:
     self.update_state(state="PROGRESS", meta={"done": 1})
     wait_for_flag(flag)
     return "done"
+
+
+@metronome.task(bind=True, name="t.children")
+def children(self: Any) -> None:
+    ran(self)
+    one, two = (succeed.si(n) for n in (1, 2))
+    (one | two).apply_async()
+    flaky.apply_async((1,))
+    chord([succeed.si(3), succeed.si(4)])(succeed.s())
 
 
 @metronome.task(bind=True, name="t.refuse")

@@ -20,7 +20,8 @@ _SUCCESS = "SUCCESS"
 class Result:
     """One task's result as stored; ``result`` is encoded by the backend.
 
-    ``status`` is Celery's word. ``done`` says whether it is an end.
+    ``status`` is Celery's word. ``done`` says whether it is an end. ``run_id`` is
+    the run that started the task; ``None`` for the run's own.
     """
 
     task_id: str
@@ -39,6 +40,7 @@ class Result:
     queue: str | None = None
     parent_id: str | None = None
     group_id: str | None = None
+    run_id: str | None = None
 
 
 def store(connection: Connection, result: Result, *, now: datetime) -> None:

@@ -1,0 +1,60 @@
+"""The tasks that a run's body started, and those that they started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import not_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flask_metronome.models import results
+
+#: A body that starts more than these is shown the first.
+LIMIT = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChildView:
+    """A task that a run started: it has a result and no run of its own.
+
+    :param state: Celery's word.
+    :param parent_id: the task that started it: the run, or another child.
+    """
+
+    task_id: str
+    task: str | None
+    state: str
+    parent_id: str | None
+    group_id: str | None
+    worker: str | None
+    retries: int | None
+    done_at: datetime | None
+
+
+async def children_of(
+    connection: AsyncConnection, run_id: str, *, limit: int = LIMIT
+) -> list[ChildView]:
+    """What a run started by chains, groups, chords or from its body.
+
+    Only what a worker has begun and whose result is stored; Celery's own helpers
+    are left out.
+    """
+    statement = (
+        select(
+            results.c.task_id,
+            results.c.name.label("task"),
+            results.c.status.label("state"),
+            results.c.parent_id,
+            results.c.group_id,
+            results.c.worker,
+            results.c.retries,
+            results.c.done_at,
+        )
+        .where(results.c.run_id == run_id)
+        .where(not_(results.c.name.like("celery.%")))
+        .order_by(results.c.updated_at, results.c.task_id)
+        .limit(limit)
+    )
+    rows = await connection.execute(statement)
+    return [ChildView(**row) for row in rows.mappings()]
