@@ -39,6 +39,10 @@ LOST_CAUSES = (
     "connection",
 )  # fmt: skip
 
+INCIDENT_KINDS = ("failed", "missed", "stuck", "blocked", "system")
+CHANNELS = ("mail", "webhook", "apprise")
+SENDING_OUTCOMES = ("sent", "failed", "given_up")
+
 #: name, help, sum, label name, label values that are always there
 _COUNTERS: tuple[tuple[str, str, str, str, Sequence[str]], ...] = (
     (
@@ -172,6 +176,8 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         "run_duration",
         RUN_DURATION_BUCKETS,
     )
+    yield _incidents(snapshot)
+    yield _notifications(snapshot)
     yield from _processes(snapshot)
 
 
@@ -273,6 +279,30 @@ def _histogram(
             buckets.append((bound, total))
         milliseconds = sum(s.sums.get(sum_name + "_ms", {}).values())
         family.add_metric([s.key], buckets=buckets, sum_value=milliseconds / 1000)
+    return family
+
+
+def _incidents(snapshot: Snapshot) -> Metric:
+    family = GaugeMetricFamily(
+        "metronome_incidents_open",
+        "Incidents that are open now, acknowledged ones among them, by kind.",
+        labels=["kind"],
+    )
+    for kind, number in _seeded(snapshot.incidents_open, INCIDENT_KINDS):
+        family.add_metric([kind], number)
+    return family
+
+
+def _notifications(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "metronome_notifications",
+        "Tries to send a notification, by channel and outcome.",
+        labels=["channel", "outcome"],
+    )
+    values = [f"{channel}:{end}" for channel in CHANNELS for end in SENDING_OUTCOMES]
+    for label, number in _seeded(snapshot.sums.get("notifications", {}), values):
+        channel, _, outcome = label.partition(":")
+        family.add_metric([channel, outcome], number)
     return family
 
 

@@ -38,11 +38,13 @@ class Snapshot:
 
     :param schedules: those with series of their own, oldest first.
     :param sums: counter → label → value, of what belongs to no schedule.
+    :param incidents_open: kind → open incidents.
     """
 
     version: str
     schedules: tuple[ScheduleNumbers, ...] = ()
     sums: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    incidents_open: Mapping[str, int] = field(default_factory=dict)
     beats_up: int = 0
     beat_last_tick_at: float | None = None
     workers_up: int = 0

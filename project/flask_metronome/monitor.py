@@ -27,16 +27,20 @@ from sqlalchemy.exc import DBAPIError
 
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.errors import DatabaseUnreachable
+from flask_metronome.messenger import telling_of
 from flask_metronome.settings import Settings
 from flask_metronome.store import (
     counters,
+    judging,
     leases,
     losses,
+    message_outbox,
     overdue,
     retention,
     returns,
     sweeps,
     watch,
+    watching,
 )
 
 _log = logging.getLogger(__name__)
@@ -83,6 +87,7 @@ class Monitor:
 
     :param batch: rows one transaction changes at the most.
     :param holder: this monitor's id in the lease; by default a new one.
+    :raises SettingInvalid: a channel of notifications is set up wrong.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Monitor:
         self._lease: leases.Lease | None = None
         self._sightings = watch.Sightings()
         self._next_prune: datetime | None = None
+        self._telling = telling_of(settings)
         self._rules = watch.LossRules(
             lease_seconds=settings.lease_seconds,
             most_attempts=settings.delivery_limit,
@@ -203,12 +209,43 @@ class Monitor:
             looking = {"rules": self._rules, "sightings": self._sightings}
             chores["lost"] = self._bounded(losses.mark_lost, **looking)
             chores["returned"] = self._bounded(returns.return_unreceived, **looking)
+        chores |= self._incidents(settled=now >= settled_at)
         chores["runs_folded"] = self._bounded(counters.fold_runs)
         chores["attempts_folded"] = self._bounded(counters.fold_attempts)
         if self._next_prune is None or now >= self._next_prune:
             self._next_prune = now + timedelta(seconds=PRUNE_SECONDS)
             chores |= self._prunes()
         return chores
+
+    def _incidents(self, *, settled: bool) -> dict[str, Chore]:
+        """What is missing before what has ended: a run is never counted twice."""
+        telling = {"telling": self._telling}
+        chores = {
+            "pending": self._bounded(judging.judge_pending, **telling),
+            "judged": self._bounded(judging.judge, **telling),
+            "stuck_told": self._bounded(watching.judge_stuck, **telling),
+            "over": self._bounded(watching.close_over, **telling),
+        }
+        if self._telling.events:
+            chores["missed_told"] = self._bounded(judging.announce_missed, **telling)
+        # one that opened a moment ago is closed first if it is over already
+        if settled:
+            since = self._rules.alive_since
+            chores["lanes"] = self._transacted(
+                lambda connection, now: watching.judge_lanes(
+                    connection, now=now, alive_since=since(now), **telling
+                )
+            )
+        chores["notified"] = self._bounded(
+            watching.notify,
+            delay_seconds=self._settings.notify_delay_seconds,
+            again_seconds=self._settings.notify_again_seconds,
+            **telling,
+        )
+        return chores
+
+    def _transacted(self, step: Step) -> Chore:
+        return lambda: self._transaction(step)
 
     def _prunes(self) -> dict[str, Chore]:
         history, result = self._settings.history_days, self._settings.result_days
@@ -219,6 +256,7 @@ class Monitor:
             ),
             "results_pruned": self._bounded(retention.prune_results, days=result),
             "processes_pruned": self._bounded(retention.prune_processes),
+            "messages_pruned": self._bounded(message_outbox.prune),
         }
 
     def _bounded(self, step: Callable[..., int], **more: Any) -> Chore:

@@ -43,6 +43,23 @@ environment. An unknown name or a wrong value is an error that names it.
 ``DATABASE_TIMEOUT_SECONDS``   deadline of one statement (10.0)
 ``CLAIM_WAIT_SECONDS``         how long a worker waits for the database
                                before it hands a delivery back (30.0)
+``PUBLIC_URL``                 where people reach the app, for the links in
+                               notifications (``https://shop.example``)
+``MAIL_FROM``                  sender of notifications by mail
+``MAIL_TO``                    their receivers (list)
+``SMTP_URL``                   ``smtp://user:password@host:587?starttls=true``
+                               or ``smtps://…``
+``WEBHOOK_URLS``               what notifications are posted to (list); hosts
+                               of the own network are allowed
+``WEBHOOK_SECRET``             signs them (Standard Webhooks); text, or
+                               ``whsec_`` and base64
+``NOTIFY_URLS``                Apprise URLs (list; extra ``notify``)
+``NOTIFY_DELAY_SECONDS``       wait before telling of an incident that may be
+                               part of a greater one (30)
+``NOTIFY_AGAIN_SECONDS``       remind of an open incident after this, until
+                               somebody acknowledges it (86400)
+``EVENTS``                     publish run and incident events on the exchange
+                               ``metronome.events`` (``false``)
 ``RESULT_DAYS``                days a result is kept (7)
 ``HISTORY_DAYS``               days a run is kept (90)
 ``REDACT``                     key patterns whose values are never stored
@@ -71,6 +88,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "catchup": ("latest", "earliest", "all", "none"),
 }
 _POSITIVE = "a number above 0"
+_YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +123,16 @@ class Settings:
     monitor_seconds: float = 5.0
     database_timeout_seconds: float = 10.0
     claim_wait_seconds: float = 30.0
+    public_url: str | None = None
+    mail_from: str | None = None
+    mail_to: tuple[str, ...] = ()
+    smtp_url: str | None = None
+    webhook_urls: tuple[str, ...] = ()
+    webhook_secret: str | None = None
+    notify_urls: tuple[str, ...] = ()
+    notify_delay_seconds: float = 30.0
+    notify_again_seconds: float = 86_400.0
+    events: bool = False
     result_days: float = 7.0
     history_days: float = 90.0
     redact: tuple[str, ...] = (
@@ -159,6 +187,8 @@ def _nearest(key: str, known: Mapping[str, str]) -> str:
 
 def _convert(key: str, value: Any, hint: Any) -> Any:
     text = str(hint)
+    if hint is bool:
+        return _yes_or_no(key, value)
     if "tuple" in text:
         return _words(key, value)
     if hint is Path:
@@ -170,6 +200,13 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
     if not isinstance(value, str):
         raise SettingInvalid(key, "text", value)
     return value
+
+
+def _yes_or_no(key: str, value: Any) -> bool:
+    said = str(value).strip().lower()
+    if said not in _YES | _NO:
+        raise SettingInvalid(key, "true or false", value)
+    return said in _YES
 
 
 def _words(key: str, value: Any) -> tuple[str, ...]:

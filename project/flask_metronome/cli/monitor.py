@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 
 from flask_metronome import schema
 from flask_metronome.dead_letters import DeadLetterWatch
+from flask_metronome.messenger import MessengerThreads
 from flask_metronome.monitor import Monitor
 from flask_metronome.state import state_of
 
@@ -20,7 +21,9 @@ from flask_metronome.state import state_of
 @click.option("--sweep-once", is_flag=True, help="One sweep, then end.")
 @with_appcontext
 def monitor(sweep_once: bool) -> None:
-    """Mark runs missed, late and lost, until SIGTERM or Ctrl-C.
+    """Mark runs missed, late and lost; open incidents, send notifications.
+
+    Until SIGTERM or Ctrl-C.
 
     Any number of monitors may run; one of them sweeps, another takes over.
     """
@@ -40,15 +43,18 @@ def monitor(sweep_once: bool) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    messengers = MessengerThreads(state)
     click.echo("monitor: watching")
     watch = threading.Thread(
         target=DeadLetterWatch(state).run, args=(stop,), name="metronome-dead"
     )
     watch.start()
+    messengers.start()
     try:
         found.run(stop)
     finally:
         stop.set()
+        messengers.stop()
         watch.join()
 
 

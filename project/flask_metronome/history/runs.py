@@ -23,7 +23,7 @@ from flask_metronome.history.values import (
 from flask_metronome.models import attempts, runs, schedules
 
 FLAGS = ("late", "missed", "overrun", "stuck", "catchup", "retried")
-ORIGINS = ("auto", "manual", "backfill")
+ORIGINS = ("auto", "manual", "backfill", "event")
 
 _COLUMNS = [
     runs.c.attempts.label(name) if name == "attempt_count" else runs.c[name]

@@ -34,6 +34,7 @@ DUPLICATES = "duplicates"
 ATTEMPTS = "attempts"
 ATTEMPTS_LOST = "attempts_lost"
 REPUBLISHED = "republished"
+NOTIFICATIONS = "notifications"
 START_DELAY = "start_delay"
 START_DELAY_MS = "start_delay_ms"
 RUN_DURATION = "run_duration"
@@ -48,6 +49,8 @@ _DECISIONS = frozenset(
 _FINAL_STATES = sorted(state.value for state in FINAL)
 _FLAGS = ("late", "overrun", "stuck")
 _IN = 500
+#: In the column ``judged``: announced as missed while open; its end was judged.
+ANNOUNCED, ENDED = 1, 2
 
 
 class CounterKey(NamedTuple):
@@ -178,6 +181,8 @@ def fold_runs(connection: Connection, *, batch: int, now: datetime) -> int:
             runs.c.counted.is_(False),
             runs.c.state.in_(_FINAL_STATES),
             runs.c.provisional.is_(False),
+            # what is folded is found no more: its end is judged before
+            runs.c.judged == ENDED,
         )
         .limit(batch)
         .with_for_update(skip_locked=True)

@@ -9,8 +9,16 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from flask_metronome.core.incident import IncidentState
 from flask_metronome.core.run import LIVE, UNSTARTED
-from flask_metronome.models import beats, leases, runs, schedules, workers
+from flask_metronome.models import (
+    beats,
+    incidents,
+    leases,
+    runs,
+    schedules,
+    workers,
+)
 from flask_metronome.store import counters
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
@@ -66,6 +74,7 @@ def read_snapshot(
         version=version,
         schedules=tuple(numbers),
         sums=by_schedule.get("", {}),
+        incidents_open=_incidents(connection),
         **_processes(connection, now, lease_seconds, monitor_lease),
     )
 
@@ -155,6 +164,16 @@ def _together(rest: Iterable[ScheduleNumbers]) -> ScheduleNumbers:
         stuck=sum(m.stuck for m in members),
         sums=sums,
     )
+
+
+def _incidents(connection: Connection) -> dict[str, int]:
+    """Open incidents by kind; those that are part of another are that one."""
+    rows = connection.execute(
+        select(incidents.c.kind, func.count())
+        .where(incidents.c.state != IncidentState.CLOSED, incidents.c.part_of.is_(None))
+        .group_by(incidents.c.kind)
+    )
+    return {str(kind): int(number) for kind, number in rows}
 
 
 def _processes(

@@ -1,0 +1,112 @@
+"""Mutes and maintenance windows: what is recorded then and told nobody."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from flask_metronome.errors import InputInvalid, NotFound
+from flask_metronome.models import mutes
+from flask_metronome.store import audit
+from flask_metronome.store.upserts import rows_changed
+
+EVERYTHING = "*"
+_EXPECTED = "«*», «schedule:<key>» or «lane:<lane>»"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mute:
+    """A span in which nobody is told of incidents.
+
+    :param scope: ``*``, ``schedule:<key>`` or ``lane:<lane>``.
+    :param until_at: ``None``: until it is ended.
+    """
+
+    id: str
+    scope: str
+    from_at: datetime
+    until_at: datetime | None
+    who: str
+    reason: str | None
+    created_at: datetime
+
+
+def add(
+    connection: Connection,
+    *,
+    scope: str,
+    from_at: datetime | None,
+    until_at: datetime | None,
+    reason: str | None,
+    who: str,
+    now: datetime,
+) -> Mute:
+    """Mute a scope from an instant (now) to another (until ended).
+
+    :raises InputInvalid: no such scope, or a span that is over or empty.
+    """
+    kind, colon, name = scope.partition(":")
+    named = kind in ("schedule", "lane") and bool(colon and name)
+    if not (scope == EVERYTHING or named) or len(scope) > 255:
+        raise InputInvalid("scope", _EXPECTED, scope)
+    begins = from_at or now
+    if until_at is not None and until_at <= max(begins, now):
+        raise InputInvalid("until", "an instant to come", until_at.isoformat())
+    found = Mute(
+        id=str(uuid.uuid4()),
+        scope=scope,
+        from_at=begins,
+        until_at=until_at,
+        who=who[:190],
+        reason=reason,
+        created_at=now,
+    )
+    values = {name: getattr(found, name) for name in Mute.__slots__}
+    connection.execute(insert(mutes).values(values))
+    audit.note(connection, now=now, who=who, action="mute.add", subject=scope)
+    return found
+
+
+def end(connection: Connection, mute_id: str, *, who: str, now: datetime) -> None:
+    """End a mute now, or take one back that has not begun.
+
+    :raises NotFound: there is none, or it is over.
+    """
+    changed = connection.execute(
+        update(mutes)
+        .where(
+            mutes.c.id == mute_id,
+            or_(mutes.c.until_at.is_(None), mutes.c.until_at > now),
+        )
+        .values(until_at=now)
+    )
+    if not rows_changed(changed):
+        raise NotFound("mute", mute_id)
+    audit.note(connection, now=now, who=who, action="mute.end", subject=mute_id)
+
+
+def scopes_now(connection: Connection, now: datetime) -> frozenset[str]:
+    """What is muted at this instant."""
+    return frozenset(
+        connection.scalars(
+            select(mutes.c.scope).where(
+                mutes.c.from_at <= now,
+                or_(mutes.c.until_at.is_(None), mutes.c.until_at > now),
+            )
+        )
+    )
+
+
+def is_muted(scopes: Iterable[str], incident: Any) -> bool:
+    """Whether an incident's row falls under one of the scopes."""
+    own = {EVERYTHING}
+    if incident["lane"]:
+        own.add(f"lane:{incident['lane']}")
+    if incident["schedule_key"]:
+        own.add(f"schedule:{incident['schedule_key']}")
+    return not own.isdisjoint(scopes)

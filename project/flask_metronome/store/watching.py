@@ -1,0 +1,290 @@
+"""What the monitor does about incidents beside judging runs: stuck runs, lanes
+without workers, incidents that are over, and who must be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select, update
+
+from flask_metronome.core.incident import (
+    IncidentState,
+    Kind,
+    Standing,
+    Thresholds,
+    flipped,
+    is_good,
+    is_quiet,
+)
+from flask_metronome.core.run import RunState
+from flask_metronome.models import incidents, runs, schedules
+from flask_metronome.store import incidents as incident_store
+from flask_metronome.store import mutes, standing_rows
+from flask_metronome.store.incidents import RUNS, STUCK, Incident, Opening
+from flask_metronome.store.telling import Telling
+from flask_metronome.store.watch import Workers
+
+#: A lane whose runs are late waits for a worker this long before somebody is told.
+LANE_SECONDS = 60.0
+_OVER = {"paused": "paused", "retired": "retired"}
+
+
+def judge_stuck(
+    connection: Connection, *, batch: int, now: datetime, telling: Telling
+) -> int:
+    """Open an incident for each schedule with a stuck run; close what is over."""
+    rows = connection.execute(
+        select(
+            runs.c.schedule_id,
+            func.min(runs.c.due_at).label("since"),
+            func.max(runs.c.due_at).label("last"),
+            func.min(runs.c.id).label("run"),
+            func.count().label("stuck"),
+        )
+        .where(runs.c.state == RunState.STARTED, runs.c.stuck)
+        .group_by(runs.c.schedule_id)
+    ).all()
+    stuck = {row.schedule_id: row for row in rows}
+    there = _open_of_kind(connection, Kind.STUCK)
+    over = [found for found in there if found["schedule_id"] not in stuck]
+    for incident in over:
+        incident_store.close(connection, incident, telling, now, reason="good")
+    known = {found["schedule_id"] for found in there}
+    fresh = [schedule for schedule in stuck if schedule not in known]
+    openings = [
+        _stuck(schedule, stuck[schedule.id])
+        for schedule in standing_rows.watched(connection, fresh).values()
+    ]
+    standings = standing_rows.read(connection, fresh)
+    incident_store.open_all(connection, openings, standings, telling, now)
+    return len(openings) + len(over)
+
+
+def _stuck(schedule: standing_rows.Watched, row: Any) -> Opening:
+    return Opening(
+        schedule=schedule,
+        rule=STUCK,
+        kind=Kind.STUCK,
+        happened="it runs far longer than its longest runtime, and its worker lives",
+        since=row.since,
+        count=row.stuck,
+        last_due_at=row.last,
+        first_run=row.run,
+        last_run=row.run,
+    )
+
+
+def judge_lanes(
+    connection: Connection,
+    *,
+    now: datetime,
+    telling: Telling,
+    alive_since: datetime,
+) -> int:
+    """Open an incident for each lane whose late runs no worker could take."""
+    waited = now - timedelta(seconds=LANE_SECONDS)
+    rows = connection.execute(
+        select(
+            runs.c.lane,
+            func.min(runs.c.fires_at).label("since"),
+            func.max(runs.c.due_at).label("last"),
+            func.count().label("waiting"),
+        )
+        .where(
+            runs.c.state.in_((RunState.PUBLISHED, RunState.RECEIVED)),
+            runs.c.late,
+            runs.c.fires_at < waited,
+        )
+        .group_by(runs.c.lane)
+    ).all()
+    workers = Workers.read(connection, alive_since) if rows else None
+    unserved = [row for row in rows if workers and not workers.serving(row.lane)]
+    for row in unserved:
+        _open_lane(connection, row, telling, now)
+    open_lanes = _lanes_over(connection, {row.lane for row in unserved})
+    for incident in open_lanes:
+        incident_store.close(connection, incident, telling, now, reason="good")
+    return len(unserved) + len(open_lanes)
+
+
+def _open_lane(
+    connection: Connection, row: Any, telling: Telling, now: datetime
+) -> None:
+    incident_store.open_group(
+        connection,
+        f"lane:{row.lane}",
+        telling,
+        now,
+        bad_since=row.since,
+        last_due_at=row.last,
+    )
+
+
+def _lanes_over(connection: Connection, unserved: Iterable[str]) -> list[Incident]:
+    """Open incidents of lanes that are served again and have no part open."""
+    return [
+        found
+        for found in _empty_groups(connection)
+        if str(found["cause"]).startswith("lane:") and found["lane"] not in unserved
+    ]
+
+
+def close_over(
+    connection: Connection, *, batch: int, now: datetime, telling: Telling
+) -> int:
+    """Close what is over though no run says so; how many.
+
+    Incidents of paused and retired schedules, damped ones after a quiet hour,
+    and those of many once all their parts are closed.
+    """
+    closed = 0
+    for incident, reason in _resting(connection, batch):
+        closed += incident_store.close(
+            connection, incident, telling, now, reason=reason
+        )
+    good = _quiet(connection, batch, now) + [
+        group
+        for group in _empty_groups(connection)
+        if not str(group["cause"]).startswith("lane:")
+    ]
+    for incident in good:
+        closed += incident_store.close(
+            connection, incident, telling, now, reason="good"
+        )
+    return closed
+
+
+def _resting(connection: Connection, batch: int) -> list[tuple[Incident, str]]:
+    rows = connection.execute(
+        select(incidents, schedules.c.state.label("schedule_state"))
+        .join(schedules, schedules.c.id == incidents.c.schedule_id)
+        .where(
+            incidents.c.state != IncidentState.CLOSED,
+            schedules.c.state.in_(list(_OVER)),
+        )
+        .limit(batch)
+    ).all()
+    return [(dict(row._mapping), _OVER[row.schedule_state]) for row in rows]
+
+
+def _quiet(connection: Connection, batch: int, now: datetime) -> list[Incident]:
+    rows = connection.execute(
+        select(incidents)
+        .where(
+            incidents.c.state != IncidentState.CLOSED,
+            incidents.c.damped_at.is_not(None),
+        )
+        .limit(batch)
+    ).all()
+    damped = [dict(row._mapping) for row in rows if row.open_key.endswith(f":{RUNS}")]
+    ids = [found["schedule_id"] for found in damped]
+    standings = standing_rows.read(connection, ids) if ids else {}
+    watched = standing_rows.watched(connection, ids) if ids else {}
+    over: list[Incident] = []
+    for found in damped:
+        standing = standings.get(found["schedule_id"], Standing())
+        schedule = watched.get(found["schedule_id"])
+        thresholds = schedule.thresholds if schedule else Thresholds()
+        if is_good(standing, thresholds) and is_quiet(standing, now):
+            over.append(found)
+            changed = {found["schedule_id"]: flipped(standing, now)}
+            standing_rows.write(connection, changed)
+    return over
+
+
+def _empty_groups(connection: Connection) -> list[Incident]:
+    part = incidents.alias("part")
+    parts = (
+        select(part.c.id)
+        .where(part.c.part_of == incidents.c.id, part.c.open_key.is_not(None))
+        .exists()
+    )
+    rows = connection.execute(
+        select(incidents).where(
+            incidents.c.state != IncidentState.CLOSED,
+            incidents.c.schedule_id.is_(None),
+            ~parts,
+        )
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def _open_of_kind(connection: Connection, kind: Kind) -> list[Incident]:
+    rows = connection.execute(
+        select(incidents).where(
+            incidents.c.state != IncidentState.CLOSED, incidents.c.kind == kind
+        )
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def notify(
+    connection: Connection,
+    *,
+    batch: int,
+    now: datetime,
+    telling: Telling,
+    delay_seconds: float,
+    again_seconds: float,
+) -> int:
+    """Tell of open incidents that nobody was told of, or not lately; how many.
+
+    One that many schedules may suffer from waits a moment: it may become part
+    of another, and that one is told of.
+    """
+    if not telling.channels:
+        return 0
+    found = _untold(connection, batch, now, delay_seconds, again_seconds)
+    scopes = mutes.scopes_now(connection, now) if found else frozenset()
+    told = 0
+    for incident in found:
+        muted = mutes.is_muted(scopes, incident)
+        if muted != incident["muted"]:
+            _set(connection, incident["id"], muted=muted)
+        if muted:
+            continue
+        turn = incident["notices"]
+        what = "reminder" if turn else "opened"
+        telling.notice(connection, incident, what, now, turn=turn)
+        _set(connection, incident["id"], notified_at=now, notices=turn + 1)
+        told += 1
+    return told
+
+
+def _untold(
+    connection: Connection,
+    batch: int,
+    now: datetime,
+    delay_seconds: float,
+    again_seconds: float,
+) -> Sequence[Incident]:
+    waited = now - timedelta(seconds=delay_seconds)
+    again = now - timedelta(seconds=again_seconds)
+    rows = connection.execute(
+        select(incidents)
+        .where(
+            incidents.c.state == IncidentState.OPEN,
+            incidents.c.part_of.is_(None),
+            or_(
+                incidents.c.notified_at.is_(None)
+                & or_(
+                    incidents.c.cause.is_(None),
+                    incidents.c.schedule_id.is_(None),
+                    incidents.c.opened_at <= waited,
+                ),
+                incidents.c.notified_at <= again,
+            ),
+            or_(incidents.c.damped_at.is_(None), incidents.c.notified_at.is_(None)),
+        )
+        .order_by(incidents.c.opened_at)
+        .limit(batch)
+    ).all()
+    return [dict(row._mapping) for row in rows]
+
+
+def _set(connection: Connection, incident_id: str, **values: Any) -> None:
+    connection.execute(
+        update(incidents).where(incidents.c.id == incident_id).values(**values)
+    )
