@@ -99,6 +99,10 @@ class DatabaseUnreachable(MetronomeError):
         super().__init__(f"The database {url} does not answer: {first_line}")
 
 
+class SourceUnreadable(MetronomeError):
+    """What schedules should be imported from cannot be read; the message says why."""
+
+
 class DeadlineExceeded(MetronomeError):
     """Something took longer than it may.
 

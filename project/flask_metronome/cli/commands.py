@@ -31,6 +31,9 @@ COMMANDS: dict[str, Found] = {
     ),
     "topology": Found("flask_metronome.cli.topology:topology", "The broker's queues."),
     "sync": Found("flask_metronome.cli.sync:sync", "Store what the code declares."),
+    "import": Found(
+        "flask_metronome.cli.imports:imports", "Take in another beat's schedules."
+    ),
     "prune": Found("flask_metronome.cli.prune:prune", "Delete old runs and results."),
     "doctor": Found(
         "flask_metronome.cli.doctor:doctor", "Check all parts, say what to do."

@@ -22,6 +22,7 @@ _EXTRAS = {
     "psycopg": "postgres",
     "psycopg_pool": "postgres",
     "pymysql": "mysql",
+    "redis": "redbeat",
 }
 _URL_PASSWORD = re.compile(r"(?P<start>\w://[^\s:/@]*:)[^\s@/]+(?=@)")
 

@@ -133,3 +133,20 @@ def count_and_unit(text: str) -> tuple[float, str] | None:
         return None
     count = float(match["count"])
     return (int(count) if count.is_integer() else count), unit
+
+
+class QueueLaneType(click.ParamType):  # type: ignore[type-arg]
+    """A queue of another beat and the lane that it becomes, ``queue=lane``."""
+
+    name = "queue=lane"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Read it, or fail with a sentence."""
+        if isinstance(value, tuple):
+            return value
+        queue, _, lane = value.rpartition("=")
+        if not queue or not lane:
+            self.fail(f"expected queue=lane, got {value!r}", param, ctx)
+        return queue, lane
