@@ -11,8 +11,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from flask_metronome.channels import channels_of
+from flask_metronome.core.run import iso_utc
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.settings import Settings
 from flask_metronome.state import State
@@ -213,10 +215,11 @@ class MessengerThreads:
                 self._stop.wait(POLL_SECONDS)
 
 
-def trial_notification(channel: Channel, timestamp: int, now: str) -> Notification:
+def trial_notification(channel: Channel, now: datetime) -> Notification:
     """What ``flask metronome notify test`` sends."""
     text = "If you can read this, notifications of Flask-Metronome reach you.\n"
     title = "[Metronome] A test"
+    timestamp = int(now.timestamp())
     event_id = f"test-{channel.id.partition(':')[2]}-{timestamp}"
     data = {"title": title, "text": text}
     return Notification(
@@ -228,7 +231,7 @@ def trial_notification(channel: Channel, timestamp: int, now: str) -> Notificati
             "version": 1,
             "id": event_id,
             "type": "notification.test",
-            "timestamp": now,
+            "timestamp": iso_utc(now),
             "data": data,
         },
     )

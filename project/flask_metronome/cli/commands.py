@@ -30,6 +30,12 @@ COMMANDS: dict[str, Found] = {
         "flask_metronome.cli.lanes:lanes", "The lanes and what waits in them."
     ),
     "topology": Found("flask_metronome.cli.topology:topology", "The broker's queues."),
+    "incidents": Found(
+        "flask_metronome.cli.incidents:incidents", "What went wrong, and who knows."
+    ),
+    "notify": Found(
+        "flask_metronome.cli.notify:notify", "Whether notifications get through."
+    ),
     "sync": Found("flask_metronome.cli.sync:sync", "Store what the code declares."),
     "import": Found(
         "flask_metronome.cli.imports:imports", "Take in another beat's schedules."

@@ -16,6 +16,7 @@ FAILED = 1
 
 #: What a missing module is installed by.
 _EXTRAS = {
+    "apprise": "notify",
     "aiomysql": "mysql",
     "aiosmtpd": "demo",
     "ephem": "solar",

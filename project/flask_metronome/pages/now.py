@@ -18,6 +18,7 @@ from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.broker_probe import BrokerSight, see_broker
 from flask_metronome.core.run import RunState
 from flask_metronome.history import processes, runs, schedules
+from flask_metronome.history.incidents import IncidentView, list_incidents
 from flask_metronome.history.values import (
     Bar,
     BeatView,
@@ -37,6 +38,7 @@ _ROWS = 100
 _LATEST = 60
 _TROUBLES = 8
 _BROKER_SECONDS = 1.5
+_GOING_ON = ("open", "acknowledged")
 _FAILED = (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
 
 
@@ -71,6 +73,7 @@ class Now:
     broker: BrokerSight
     missed: Sequence[Trouble]
     failed: Sequence[Trouble]
+    incidents: Sequence[IncidentView]
 
     @property
     def live_beats(self) -> int:
@@ -121,6 +124,7 @@ async def _see(state: State, query: dict[str, Any]) -> Now:
         strips = await schedules.strips(connection, [item.id for item in part.items])
         who = await _at_work(connection, state, moment)
         missed, failed = await _latest(connection)
+        going_on = await list_incidents(connection, states=_GOING_ON, limit=_TROUBLES)
     return Now(
         now=moment,
         rows=_rows(part, strips, moment),
@@ -131,6 +135,7 @@ async def _see(state: State, query: dict[str, Any]) -> Now:
         broker=await broker,
         missed=missed,
         failed=failed,
+        incidents=going_on.items,
     )
 
 
