@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from billiard.exceptions import WorkerLostError
 from celery import current_task, states
 from celery.backends.base import BaseBackend
 from celery.exceptions import TaskRevokedError
@@ -38,6 +39,8 @@ from flask_metronome.store.results import Result
 _REVOKED = frozenset(
     {RunState.CANCELLED, RunState.EXPIRED, RunState.SKIPPED, RunState.MISSED}
 )
+#: Why a run ended that nobody could tell the backend of: its body said nothing.
+_SAID_BY_MONITORS = (None, "Lost", "DeadLetter")
 
 
 class ResultBackend(BaseBackend):
@@ -311,8 +314,11 @@ def _meta_of_run(run: Any, task_id: str, stored: str | None) -> dict[str, Any] |
         error = _encoded(TaskRevokedError.__module__, "TaskRevokedError", run.reason)
         return _meta(task_id, states.REVOKED, error)
     if state in BAD:
-        module, _, name = (run.error_type or "WorkerLostError").rpartition(".")
-        module = module or ("builtins" if run.error_type else "billiard.exceptions")
+        kind = run.error_type
+        if kind in _SAID_BY_MONITORS:
+            kind = f"{WorkerLostError.__module__}.{WorkerLostError.__name__}"
+        module, _, name = kind.rpartition(".")
+        module = module or "builtins"
         return _meta(task_id, states.FAILURE, _encoded(module, name, run.error))
     if state in LIVE and stored in (None, states.STARTED, states.RETRY):
         if state is RunState.RETRYING:

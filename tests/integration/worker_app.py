@@ -25,10 +25,20 @@ metronome = Metronome(app)
 celery = metronome.celery
 celery.conf.update(
     worker_hijack_root_logger=False,
+    worker_cancel_long_running_tasks_on_connection_loss=bool(
+        os.environ.get("METRONOME_TEST_CANCEL_ON_LOSS")
+    ),
     worker_soft_shutdown_timeout=float(
         os.environ.get("METRONOME_TEST_SOFT_SHUTDOWN", "10")
     ),
 )
+if os.environ.get("METRONOME_TEST_EXCLUSIVE_CONTROL"):
+    # Celery's own defaults, for a negative control
+    celery.conf.update(
+        control_queue_exclusive=True,
+        control_queue_durable=False,
+        broker_channel_error_retry=False,
+    )
 
 
 def ran(task: Any) -> int:
@@ -168,3 +178,22 @@ def refuse(self: Any) -> None:
 def die(self: Any) -> None:
     ran(self)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@metronome.task(bind=True, name="t.wait_early", acks_late=False)
+def wait_early(self: Any, flag: str) -> str:
+    ran(self)
+    wait_for_flag(flag)
+    return "waited"
+
+
+@metronome.task(bind=True, name="t.retry_nowhere")
+def retry_nowhere(self: Any) -> None:
+    ran(self)
+    raise self.retry(queue="nowhere", countdown=0)
+
+
+@metronome.task(bind=True, name="t.odd")
+def odd(self: Any) -> object:
+    ran(self)
+    return object()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from billiard.exceptions import WorkerLostError
 from celery.exceptions import TaskRevokedError
 from sqlalchemy import select
 from worker_app_in_process import App
@@ -162,6 +163,19 @@ def test_a_run_without_a_result_shows_how_it_stands(
     if shown == "REVOKED":
         with pytest.raises(TaskRevokedError):
             result.get()
+
+
+@pytest.mark.parametrize("stored", [None, "STARTED", "RETRY", "PROGRESS"])
+@pytest.mark.parametrize("kind", [None, "Lost", "DeadLetter"])
+def test_a_run_that_a_monitor_ended_is_a_failure(
+    shop: App, stored: str | None, kind: str | None
+) -> None:
+    """Whatever was stored last: nobody who waits for it waits for ever."""
+    if stored:
+        shop.backend.store_result("r", None, stored)
+    shop.store.add_run("r", state="lost", error="gave no sign", error_type=kind)
+    with pytest.raises(WorkerLostError, match="gave no sign"):
+        shop.celery.AsyncResult("r").get(timeout=1)
 
 
 def test_while_the_database_is_away_results_are_spooled(shop: App) -> None:
