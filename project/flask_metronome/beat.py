@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import socket
+import threading
 import time
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from celery.beat import Scheduler as CeleryScheduler
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -38,6 +40,10 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 5.0
 #: Longest pause between two tries while the database is away, seconds.
 LONGEST_DATABASE_BACKOFF_SECONDS = 5.0
+#: How long a stop waits for the database, after all else has stopped.
+_GOODBYE_SECONDS = 0.5
+#: A stop that takes longer is cut short.
+_LAST_RESORT_SECONDS = 4.0
 #: A due time this close is waited for exactly.
 _SHORTEST_SLEEP_SECONDS = 0.001
 
@@ -80,8 +86,42 @@ class Ticker:
         return report, now
 
 
+class LastResort(threading.Thread):
+    """Ends the process when a stop takes too long.
+
+    A driver may wait for a server that stands still for as long as it does, and
+    an exception does not free it. Ending hard loses nothing: whatever was under
+    way is in SQL or was never said to be.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="metronome-last-resort", daemon=True)
+        # its put may be called by a signal handler, wherever that interrupts
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._done = threading.Event()
+
+    def arm(self) -> None:
+        """A stop begins now."""
+        self._asked.put(None)
+
+    def disarm(self) -> None:
+        """The stop has come to its end."""
+        self._done.set()
+        self._asked.put(None)
+
+    def run(self) -> None:
+        """Wait for a stop, then for its end."""
+        self._asked.get()
+        if not self._done.wait(_LAST_RESORT_SECONDS):
+            logger.warning("Something does not answer; stopping without it.")
+            os._exit(0)
+
+
 class Scheduler(CeleryScheduler):
     """Celery's beat service drives it: ``tick`` answers how long to sleep."""
+
+    #: The one that is being set up in this process, if one is.
+    _starting: ClassVar[Scheduler | None] = None
 
     def __init__(self, app: Any, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
         self.beat_id = str(uuid.uuid4())
@@ -90,6 +130,7 @@ class Scheduler(CeleryScheduler):
         self._ticker = Ticker(self._database, self._state.settings, self.beat_id)
         self._publishing: PublisherThread | None = None
         self._wakeups = Wakeups(self._database)
+        self._last_resort = LastResort()
         self._ticks = 0
         self._planned = 0
         self._failures = 0
@@ -106,13 +147,19 @@ class Scheduler(CeleryScheduler):
         :raises SystemExit: with one sentence, when database or broker is away
             or not as expected: Celery's command shows it and ends with 1.
         """
-        self._busy = True
+        starting = Scheduler._starting
+        if starting is not None:
+            # Celery's signal handler wants its scheduler, which is only being made
+            starting._last_resort.arm()
+            raise SystemExit
+        self._busy, Scheduler._starting = True, self
+        self._last_resort.start()
         try:
             self._begin()
         except (MetronomeError, BrokerError) as error:
             raise SystemExit(f"beat cannot start: {error}") from error
         finally:
-            self._busy = False
+            self._busy, Scheduler._starting = False, None
 
     def _begin(self) -> None:
         schema.check(self._database)
@@ -201,15 +248,20 @@ class Scheduler(CeleryScheduler):
         handler goes on to raise SystemExit, which unwinds the turn, and Celery's
         service calls this again.
         """
+        self._last_resort.arm()
         if self._busy or self._closed:
             return
         self._closed = True
+        # in a thread, since nothing bounds a database that stands still
+        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
+        goodbye.start()
         self._wakeups.stop()
         if self._publishing is not None:
             self._publishing.stop()
-        if not self._failures:
-            self._say_goodbye()
-        self._database.dispose()
+        goodbye.join(_GOODBYE_SECONDS)
+        if not goodbye.is_alive():
+            self._database.dispose()
+        self._last_resort.disarm()
 
     def _say_goodbye(self) -> None:
         try:

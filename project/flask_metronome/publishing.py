@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 #: Longest pause between two tries of a broker that is away, seconds.
 LONGEST_BACKOFF_SECONDS = 3.0
-_STOP_SECONDS = 3.0
+_STOP_SECONDS = 2.0
 
 
 class PublisherThread(threading.Thread):

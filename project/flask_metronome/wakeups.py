@@ -47,12 +47,12 @@ class Wakeups:
         return woken
 
     def stop(self) -> None:
-        """Stop listening within two seconds; a sleeper wakes at once."""
+        """Stop listening within a second or so; a sleeper wakes at once."""
         self._stopping.set()
         self._edited.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(2 * _WAIT_SECONDS)
+            thread.join(1.2 * _WAIT_SECONDS)
 
     def _listen(self) -> None:
         while not self._stopping.is_set():

@@ -42,6 +42,8 @@ RATES = {
     "database": {"before_commit": 0.1, "after_commit": 0.1},
     "wire": {"before_send": 0.06, "before_confirm": 0.06},
 }
+#: Share of turns that a beat does not survive.
+KILLED = 0.12
 #: Seconds of the schedules' time from one turn to the next.
 STEP_SECONDS = 0.1
 SCHEDULES = 10
@@ -99,7 +101,7 @@ class Drill:
 
     def _turn(self) -> None:
         number = self._random.randrange(len(self.beats))
-        if self._random.random() < 0.2:
+        if self._random.random() < KILLED:
             self._killed(number)
             self.beats[number] = self._beat()
             return

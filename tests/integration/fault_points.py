@@ -34,6 +34,8 @@ class Dice:
 
     def __init__(self) -> None:
         self.armed = False
+        #: Whether this tick decides anything: a point of an idle one is none.
+        self.has_claimed = False
         self.stopped = multiprocessing.RawValue("i", 0)
         self.left = multiprocessing.RawValue("i", 0)
         self.config: dict[str, Any] = {}
@@ -116,13 +118,15 @@ class TicksDatabase:
             with self._database.begin() as connection:
                 yield connection
                 before = time.monotonic()
-                DICE.point("before_commit")
+                if DICE.has_claimed:
+                    DICE.point("before_commit")
                 paused = time.monotonic() - before > 1
         except DBAPIError:
             if paused:
                 DICE.note("refused", "commit")
             raise
-        DICE.point("after_commit")
+        if DICE.has_claimed:
+            DICE.point("after_commit")
 
 
 class FaultyTicker(beat.Ticker):
@@ -195,6 +199,7 @@ _claim_due, _record_published = ticks._claim_due, outbox.record_published
 
 def claim_due(connection: Connection, *args: Any) -> Any:
     rows = _claim_due(connection, *args)
+    DICE.has_claimed = bool(rows)
     if rows:
         DICE.point("after_select")
     return rows

@@ -49,7 +49,7 @@ def run_beat(app: Any, number: int) -> None:
     """One beat, from fork to exit."""
 
     def terminate(*_: Any) -> None:
-        scheduler.sync()
+        scheduler.close()
         raise SystemExit
 
     def disarm(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""A thousand faults on real PostgreSQL and RabbitMQ, and controls that must fail."""
+"""Many faults on real PostgreSQL and RabbitMQ, and controls that must fail."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def begin(
         yield start
 
 
-def test_a_thousand_faults_lose_nothing_and_start_nothing_twice(begin: Begin) -> None:
+def test_faults_lose_nothing_and_start_nothing_twice(begin: Begin) -> None:
     drill = begin()
     drill.run(FAULTS)
     verdict = drill.verdict()

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import update
 from store_machine import StoreMachine
 
-from flask_metronome import schema
+from flask_metronome import Definition, every, schema
 from flask_metronome.database import Database
+from flask_metronome.models import runs
+from flask_metronome.store import outbox
+from flask_metronome.store import schedules as schedule_store
+from flask_metronome.store.promotion import promote_waiting
+from flask_metronome.store.ticks import tick
 from flask_metronome.testing import SettableClock
 
 
@@ -32,9 +39,32 @@ def test_no_due_time_is_lost_doubled_or_early_whatever_happens(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_an_outcome_recorded_late_leaves_a_run_that_was_put_back_in_the_outbox(
+    machine: type[StoreMachine],
+) -> None:
+    """Its message was used up meanwhile: marked published, it would never run."""
+    database, clock = machine.database, machine.clock
+
+    def do(work: Callable[..., Any], **fields: Any) -> Any:
+        with database.begin() as connection:
+            return work(connection, now=clock.moment, **fields)
+
+    definition = Definition(key="k", task="t", cadence=every(10, "seconds"))
+    do(schedule_store.add, definition=definition, owner="api", who="t")
+    clock.tick(10)
+    (row,) = do(tick, batch=1, owner="a", lease_seconds=30.0).outbox
+    with database.begin() as connection:
+        # a worker had it, was held up by another run, and its turn came again
+        connection.execute(update(runs).values(state="waiting"))
+    do(promote_waiting)
+    do(outbox.record_published, ids=[row.id], owner="a")
+    again = do(outbox.claim, owner="b", lease_seconds=30.0, limit=10)
+    assert [found.id for found in again] == [row.id]
