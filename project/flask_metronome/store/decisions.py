@@ -34,9 +34,7 @@ def occupancy(connection: Connection, due: Iterable[Schedule]) -> dict[str, Occu
             runs.c.concurrency_key.in_(keys),
             runs.c.state.in_(OPEN),
             # a backfill's line waits beside the schedule, not in its way
-            or_(
-                runs.c.state != RunState.WAITING, ~runs.c.origin.startswith(BACKFILL)
-            ),
+            or_(runs.c.state != RunState.WAITING, ~runs.c.origin.startswith(BACKFILL)),
         )
         .order_by(runs.c.due_at)
     )
