@@ -1,4 +1,4 @@
-"""The same product on MariaDB: migrations, edits by hand, many beats, the whole path."""
+"""The same product on MariaDB: migrations, edits by hand, beats, the whole path."""
 
 from __future__ import annotations
 
