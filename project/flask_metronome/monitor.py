@@ -256,6 +256,7 @@ class Monitor:
             ),
             "results_pruned": self._bounded(retention.prune_results, days=result),
             "processes_pruned": self._bounded(retention.prune_processes),
+            "incidents_pruned": self._bounded(retention.prune_incidents, days=history),
             "messages_pruned": self._bounded(message_outbox.prune),
         }
 

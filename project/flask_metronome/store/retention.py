@@ -11,7 +11,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, Connection, Table, delete, select
 
 from flask_metronome.core.run import FINAL, AttemptState
-from flask_metronome.models import attempts, beats, groups, results, runs, workers
+from flask_metronome.models import (
+    attempts,
+    beats,
+    groups,
+    incidents,
+    mutes,
+    results,
+    runs,
+    workers,
+)
 from flask_metronome.store.upserts import rows_changed
 
 _FINAL = sorted(state.value for state in FINAL)
@@ -73,6 +82,16 @@ def prune_results(
     ) + _delete_older(
         connection, groups, groups.c.group_id, groups.c.done_at, cutoff, batch
     )
+
+
+def prune_incidents(
+    connection: Connection, *, batch: int, now: datetime, days: float
+) -> int:
+    """Delete incidents and mutes that were over before that many days ago."""
+    cutoff = now - timedelta(days=days)
+    return _delete_older(
+        connection, incidents, incidents.c.id, incidents.c.closed_at, cutoff, batch
+    ) + _delete_older(connection, mutes, mutes.c.id, mutes.c.until_at, cutoff, batch)
 
 
 def prune_processes(connection: Connection, *, batch: int, now: datetime) -> int:

@@ -373,6 +373,19 @@ def test_without_events_none_are_written(world: Any) -> None:
     assert said(world) == []
 
 
+def test_what_is_long_over_is_forgotten(world: Any) -> None:
+    schedule, other = world.schedule(), world.schedule("other")
+    monitor = world.settled()
+    after(world, monitor, schedule, "failed", "succeeded")
+    after(world, monitor, other, "failed")
+    world.clock.tick(89 * 86_400)
+    world.sweep(monitor)
+    assert len(found(world)) == 2
+    world.clock.tick(2 * 86_400)
+    world.sweep(monitor)
+    assert [row.schedule_key for row in found(world)] == ["other"]
+
+
 def test_an_hour_of_healthy_runs_opens_nothing(told: Any) -> None:
     """Retries, late starts, skips and a cancelled one among them."""
     keys = [told.schedule(f"s{number}") for number in range(4)]
