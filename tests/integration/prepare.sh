@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sees to it that the integration tests find RabbitMQ, MariaDB and a browser: says what
-# they will use, and as root on Debian installs what is missing.
+# Sees to it that the integration tests find RabbitMQ, MariaDB, Prometheus and a browser:
+# says what they will use, and as root on Debian installs what is missing.
 set -eu
 
 say() { printf 'prepare: %s\n' "$*"; }
@@ -53,6 +53,18 @@ mariadb() {
   fi
 }
 
+prometheus() {
+  if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
+    say "Prometheus: the installed server"
+  elif debian_root; then
+    say "Prometheus: none here, so Debian's prometheus is installed now"
+    RUNLEVEL=1 install_package prometheus
+  else
+    say "Prometheus: none; its tests are left out unless CI is set"
+  fi
+}
+
 broker
 browser
 mariadb
+prometheus

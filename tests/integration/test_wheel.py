@@ -73,9 +73,13 @@ def foreign(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_file_of_the_three_packages(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
-    for root in ("project", "broker", "monitoring"):
-        tracked = run("git", "ls-files", root, cwd=ROOT).splitlines()
-        inside = [name.partition("/")[2] for name in tracked if name.count("/") > 1]
+    for folder in (
+        "project/flask_metronome",
+        "broker/metronome_broker",
+        "monitoring/metronome_monitoring",
+    ):
+        tracked = run("git", "ls-files", folder, cwd=ROOT).splitlines()
+        inside = [name.partition("/")[2] for name in tracked]
         assert inside
         assert [name for name in inside if name not in packed] == []
 
@@ -87,11 +91,18 @@ def test_the_wheel_holds_what_is_not_python(wheel: Path) -> None:
     assert not [name for name in packed if name.startswith(("tests/", "project/"))]
 
 
-def test_the_sdist_holds_tests_and_licence(built: Path) -> None:
+def test_the_sdist_holds_tests_licence_rules_and_dashboard(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "README.md", "tests/unit/test_layers.py"} <= names
+    assert {
+        "LICENSE",
+        "README.md",
+        "tests/unit/test_layers.py",
+        "monitoring/prometheus/rules.yml",
+        "monitoring/prometheus/rules_test.yml",
+        "monitoring/grafana/dashboard.json",
+    } <= names
 
 
 def test_foreign_packages_and_ours_are_both_importable(foreign: Path) -> None:
