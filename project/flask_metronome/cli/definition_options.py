@@ -11,7 +11,7 @@ from flask_metronome.cli.parameters import DurationType, InstantType, JsonType, 
 from flask_metronome.core.schedule import CATCHUPS, ON_LOST, OVERLAPS
 from flask_metronome.errors import CadenceInvalid
 
-CADENCES = ("cron", "every", "once", "solar", "rrule", "after")
+CADENCES = ("cron", "every", "once", "solar", "rrule", "follows")
 _ZONED = ("cron", "rrule")
 
 _CADENCE_OPTIONS = (
@@ -20,7 +20,7 @@ _CADENCE_OPTIONS = (
     click.option("--once", type=InstantType(), help="A single instant."),
     click.option("--solar", metavar="EVENT,LAT,LON", help="«sunset,52.52,13.40»."),
     click.option("--rrule", metavar="TEXT", help="An RFC 5545 rule."),
-    click.option("--after", metavar="KEY[,STATE]", help="«import,succeeded»."),
+    click.option("--follows", metavar="KEY[,STATE]", help="«import,succeeded»."),
     click.option("--tz", metavar="ZONE", help="The zone of --cron or --rrule."),
 )
 
@@ -112,10 +112,18 @@ def cadence_of(given: Mapping[str, Any], default_tz: str) -> dict[str, Any] | No
     kind = named[0]
     if tz is not None and kind not in _ZONED:
         raise CadenceInvalid("tz", "--cron or --rrule beside it", f"--{kind}")
-    return {"kind": kind, **_values(kind, given[kind], tz or default_tz)}
+    return _values(kind, given[kind], tz or default_tz)
 
 
-def _values(kind: str, value: Any, tz: str) -> dict[str, Any]:
+def _values(option: str, value: Any, tz: str) -> dict[str, Any]:
+    if option == "follows":
+        key, _, state = value.partition(",")
+        followed = {"schedule": key.strip(), "state": state.strip() or "succeeded"}
+        return {"kind": "after", **followed}
+    return {"kind": option, **_instants(option, value, tz)}
+
+
+def _instants(kind: str, value: Any, tz: str) -> dict[str, Any]:
     if kind == "cron":
         return {"expression": value, "tz": tz}
     if kind == "every":
@@ -124,9 +132,6 @@ def _values(kind: str, value: Any, tz: str) -> dict[str, Any]:
         return {"at": value.isoformat()}
     if kind == "rrule":
         return {"rule": value, "tz": tz}
-    if kind == "after":
-        key, _, state = value.partition(",")
-        return {"schedule": key.strip(), "state": state.strip() or "succeeded"}
     return _solar(value)
 
 

@@ -194,3 +194,18 @@ def test_a_schedule_that_follows_another_by_api_and_page(site: Any) -> None:
         422,
         "bad_in_a_row",
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "state"), [("import", "succeeded"), ("import, timed_out", "timed_out")]
+)
+def test_a_schedule_that_follows_another_by_command_line(
+    site: Any, said: str, state: str
+) -> None:
+    words = ["schedules", "add", "report", "--task", "shop.report", "--follows", said]
+    runner = site.app.test_cli_runner()
+    added = runner.invoke(metronome_cli, [*words, "--bad-in-a-row", "2"])
+    assert added.exit_code == 0, added.output
+    found = site.get("/schedules/report").json
+    assert found["cadence"] == {"kind": "after", "schedule": "import", "state": state}
+    assert (found["bad_in_a_row"], found["state"]) == (2, "active")
