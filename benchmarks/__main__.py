@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import cadences, publishing, ticks
+from benchmarks import cadences, publishing, results, ticks
 from benchmarks.table import Table
 
 BENCHMARKS: dict[str, Callable[..., Table]] = {
     "cadences": cadences.measure,
     "ticks": ticks.measure,
     "publishing": publishing.measure,
+    "results": results.measure,
 }
 
 

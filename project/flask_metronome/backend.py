@@ -90,6 +90,10 @@ class ResultBackend(BaseBackend):
             prepared["exc_message"] = message
         return prepared
 
+    def task_result_exists(self, task_id: str) -> bool:
+        """Whether anything is stored for a task, or a run of that id is begun."""
+        return bool(self.get_task_meta(task_id)["status"] != states.PENDING)
+
     def cleanup(self) -> None:
         """Remove what is older than ``result_expires``."""
         if not self.expires:

@@ -99,6 +99,7 @@ def _text(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     words = "|".join(map(re.escape, patterns))
     return re.compile(
         rf"""(?P<head>[\w-]*(?:{words})[\w-]*["']?\s*[:=]\s*(?:bearer\s+|basic\s+)?)"""
-        r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s,;&)}\]]+)""",
+        # what is masked already stays: text may come by twice
+        r"""(?!\[redacted\])(?:"[^"\n]*"|'[^'\n]*'|[^\s,;&)}\]]+)""",
         re.IGNORECASE,
     )

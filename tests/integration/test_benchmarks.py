@@ -21,5 +21,10 @@ def test_every_benchmark_prints_its_table() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for title in ("next_after, ", "tick on sqlite", "publish 50 persistent runs"):
+    for title in (
+        "next_after, ",
+        "tick on sqlite",
+        "publish 50 persistent runs",
+        "results of a task",
+    ):
         assert title in done.stdout

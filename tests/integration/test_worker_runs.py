@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import chord
-from celery.exceptions import TaskRevokedError
+from celery import chord, group
+from celery.exceptions import ChordError, TaskRevokedError
 from rabbit import Rabbit
 from worker_site import Site
 
@@ -269,6 +269,30 @@ def test_chord_and_chain(site: Site) -> None:
     )
     group.save()
     assert [r.id for r in site.celery.GroupResult.restore("g1").results] == ["a", "b"]
+
+
+def test_links_of_success_and_of_failure(site: Site) -> None:
+    signature = site.celery.signature
+    good, bad = (signature("t.succeed").set(task_id=str(uuid.uuid4())) for _ in "ab")
+    site.celery.send_task("t.succeed", (7,), link=good.clone())
+    failed = site.celery.send_task("t.fail", link_error=bad.clone())
+    assert site.result(good.id).get(timeout=20)["value"]["value"] == 7
+    assert site.result(bad.id).get(timeout=20)["value"] == failed.id
+    assert failed.state == "FAILURE"
+
+
+def test_a_group_waits_for_all_and_tells_of_the_one_that_failed(site: Site) -> None:
+    parts = [site.celery.signature("t.succeed", (n,)) for n in range(3)]
+    both = group(parts, app=site.celery).apply_async()
+    assert [part["value"] for part in both.get(timeout=20)] == [0, 1, 2]
+    broken = group([*parts, site.celery.signature("t.fail")], app=site.celery)
+    with pytest.raises(ValueError, match="no luck"):
+        broken.apply_async().get(timeout=20)
+    ended = chord([site.celery.signature("t.fail")], app=site.celery)(
+        site.celery.signature("t.succeed")
+    )
+    site.until(ended.ready, "the chord")
+    assert isinstance(ended.result, ChordError)
 
 
 def test_children_point_back_to_their_run(site: Site) -> None:

@@ -50,6 +50,14 @@ def test_secrets_in_text(text: str, secret: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["token=hush", "password: 'hush'", '{"api_key": "hush"}', "a=1 token=x]"]
+)
+def test_text_may_come_by_twice(text: str) -> None:
+    once = redact_text(text, PATTERNS)
+    assert redact_text(once, PATTERNS) == once
+
+
+@pytest.mark.parametrize(
     "text", ["the token was refused", "a: 1", "http://host:80/x", "passwords are bad"]
 )
 def test_harmless_text_stays(text: str) -> None:
