@@ -98,23 +98,17 @@ class LastResort(threading.Thread):
         super().__init__(name="metronome-last-resort", daemon=True)
         # its put may be called by a signal handler, wherever that interrupts
         self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._done = threading.Event()
 
     def arm(self) -> None:
-        """A stop begins now."""
-        self._asked.put(None)
-
-    def disarm(self) -> None:
-        """The stop has come to its end."""
-        self._done.set()
+        """The process has been told to stop."""
         self._asked.put(None)
 
     def run(self) -> None:
-        """Wait for a stop, then for its end."""
+        """Wait for a stop, then a while for the process to end."""
         self._asked.get()
-        if not self._done.wait(_LAST_RESORT_SECONDS):
-            logger.warning("Something does not answer; stopping without it.")
-            os._exit(0)
+        time.sleep(_LAST_RESORT_SECONDS)
+        logger.warning("Something does not answer; stopping without it.")
+        os._exit(0)
 
 
 class Scheduler(CeleryScheduler):
@@ -248,7 +242,8 @@ class Scheduler(CeleryScheduler):
         handler goes on to raise SystemExit, which unwinds the turn, and Celery's
         service calls this again.
         """
-        self._last_resort.arm()
+        if self._busy:
+            self._last_resort.arm()
         if self._busy or self._closed:
             return
         self._closed = True
@@ -261,7 +256,6 @@ class Scheduler(CeleryScheduler):
         goodbye.join(_GOODBYE_SECONDS)
         if not goodbye.is_alive():
             self._database.dispose()
-        self._last_resort.disarm()
 
     def _say_goodbye(self) -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 import uuid
 from collections import Counter
 from contextlib import suppress
@@ -92,6 +93,14 @@ class Drill:
                 self.clock.tick(STEP_SECONDS)
                 self._turn()
         DICE.armed = False
+
+    def turn_until(self, outcome: str) -> None:
+        """Let beats take turns, in good health, until a publish ended so."""
+        give_up = time.monotonic() + 20
+        while f"outcome {outcome}" not in self.log.read_text():
+            assert time.monotonic() < give_up, f"nothing was {outcome}"
+            self.clock.tick(STEP_SECONDS)
+            self._take_turn(*self.beats[0])
 
     def faults(self) -> Counter[str]:
         lines = [line.split() for line in self.log.read_text().splitlines()]

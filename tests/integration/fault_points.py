@@ -37,6 +37,8 @@ class Dice:
         #: Whether this tick decides anything: a point of an idle one is none.
         self.has_claimed = False
         self.stopped = multiprocessing.RawValue("i", 0)
+        #: By number of birth, whether a beat has started and lives.
+        self.ready = multiprocessing.RawArray("b", 10_000)
         self.left = multiprocessing.RawValue("i", 0)
         self.config: dict[str, Any] = {}
         self._random = random.Random()
@@ -71,7 +73,7 @@ class Dice:
 
     def point(self, where: str) -> None:
         """A named point: the process may end or stand still here."""
-        if self.falls("kill", where):
+        if self._others_are_left() and self.falls("kill", where):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.left.value <= 0 or self.stopped.value >= MOST_STOPPED:
             return
@@ -79,6 +81,10 @@ class Dice:
             self.left.value -= 1
             self.stopped.value += 1
             os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _others_are_left(self) -> bool:
+        """A killed beat does not come back while the broker is away."""
+        return self.config.get("beats", 1) == 1 or bytes(self.ready).count(1) > 2
 
     def database(self, where: str) -> None:
         if self.falls("database", where):

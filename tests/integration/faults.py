@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.error import URLError
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from clockwork import HERE, Clockwork
 from rabbit import Rabbit
 from sqlalchemy import select
 
-from flask_metronome.core.run import AUTO, run_id
-from flask_metronome.models import schedules
+from flask_metronome.core.run import AUTO, RunState, SkippedReason, run_id
+from flask_metronome.models import runs, schedules
 from flask_metronome.store import schedules as schedule_store
+from metronome_broker import Topology, lanes_named
 
 #: Named points of a beat, in the order in which it comes by.
 POINTS = (
@@ -163,26 +164,15 @@ class Faulty:
 
     def unbind(self, broker: Rabbit, vhost: str) -> None:
         """The lane loses its queue's binding: publishes are returned."""
-        where = quote(vhost, safe="")
-        path = f"bindings/{where}/e/metronome/q/{DEFAULT_QUEUE}"
-        for binding in broker.api("GET", path):
-            key = quote(binding["properties_key"], safe="")
-            broker.api("DELETE", f"{path}/{key}")
+        unbind(broker, vhost)
         self.broker_faults["broker unbound"] += 1
 
     def refuse(self, broker: Rabbit, vhost: str, seconds: float) -> None:
         """The queue is full: publishes are nacked."""
-        path = f"policies/{quote(vhost, safe='')}/full"
-        body = {
-            "pattern": f"^{DEFAULT_QUEUE}$",
-            "definition": {"max-length": 0, "overflow": "reject-publish"},
-            "apply-to": "queues",
-            "priority": 9,
-        }
-        broker.api("PUT", path, body)
+        fill(broker, vhost)
         self.broker_faults["broker queue_full"] += 1
         time.sleep(seconds)
-        broker.api("DELETE", path)
+        make_room(broker, vhost)
 
     def alarm(self, broker: Rabbit, seconds: float) -> None:
         """A memory alarm: connection.blocked to whoever publishes."""
@@ -205,13 +195,52 @@ class Faulty:
 
 
 def expected(clockwork: Clockwork) -> set[str]:
-    """The ids of all runs that the cadences say, from adding to pausing."""
+    """The ids of all runs that the cadences say, from adding to pausing.
+
+    A pause takes effect schedule by schedule: what it came just too late for is
+    expected, what it left out on record is not.
+    """
     with clockwork.database.read() as connection:
         rows = connection.execute(select(schedules)).all()
+        paused = select(runs.c.id).where(
+            runs.c.state == RunState.SKIPPED, runs.c.reason == SkippedReason.PAUSED
+        )
+        left_out = set(connection.execute(paused).scalars())
     found: set[str] = set()
     for row in rows:
-        due = schedule_store.load(row).definition.timing.between(
-            row.created_at, row.paused_at
-        )
+        until = max(filter(None, (row.paused_at, row.last_due_at)))
+        timing = schedule_store.load(row).definition.timing
+        due = timing.between(row.created_at, until)
         found |= {run_id(row.id, AUTO, moment) for moment in due}
-    return found
+    return found - left_out
+
+
+def unbind(broker: Rabbit, vhost: str) -> None:
+    """Take the lane's queue from the exchange that beats publish to."""
+    exchange = Topology(lanes=lanes_named(["default"])).run_exchange
+    between = f"bindings/{quote(vhost, safe='')}/e/{exchange}/q/{DEFAULT_QUEUE}"
+    keys = [each["properties_key"] for each in broker.api("GET", between)]
+    assert keys, "the lane's queue was not bound"
+    for key in keys:
+        # somebody may have declared it anew, or it comes encoded already
+        broker.api("DELETE", f"{between}/{quote(unquote(key), safe='')}")
+
+
+def _full(vhost: str) -> str:
+    return f"policies/{quote(vhost, safe='')}/full"
+
+
+def fill(broker: Rabbit, vhost: str) -> None:
+    """Let the lane's queue take nothing any more."""
+    policy = {
+        "pattern": f"^{DEFAULT_QUEUE}$",
+        "definition": {"max-length": 0, "overflow": "reject-publish"},
+        "apply-to": "queues",
+        "priority": 9,
+    }
+    broker.api("PUT", _full(vhost), policy)
+
+
+def make_room(broker: Rabbit, vhost: str) -> None:
+    """Let it take messages again."""
+    broker.api("DELETE", _full(vhost))

@@ -62,6 +62,7 @@ def run_beat(app: Any, number: int) -> None:
     scheduler = beat.Scheduler(app=app)
     signal.signal(signal.SIGTERM, terminate)
     DICE.armed = armed
+    DICE.ready[number] = 1
     try:
         while True:
             scheduler.tick()
@@ -74,7 +75,7 @@ class Nursery:
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._living: set[int] = set()
+        self._living: dict[int, int] = {}
         self._wake_at: dict[int, float] = {}
         self._born = 0
         self._ending = False
@@ -94,7 +95,7 @@ class Nursery:
         self._born += 1
         child = os.fork()
         if child:
-            self._living.add(child)
+            self._living[child] = self._born
             return
         status = 1
         try:
@@ -119,7 +120,7 @@ class Nursery:
                 seconds = DICE.between(*DICE.config.get("stopped_seconds", (6, 8)))
                 self._wake_at[pid] = time.monotonic() + seconds
             else:
-                self._living.discard(pid)
+                DICE.ready[self._living.pop(pid, 0)] = 0
 
     def _wake(self) -> None:
         for pid, moment in list(self._wake_at.items()):

@@ -11,12 +11,14 @@ import pytest
 from clockwork import Clockwork
 from drill import Drill
 from fault_points import claim_due, record_published
+from faults import fill, make_room, unbind
+from rabbit import Rabbit
 
 from flask_metronome import publishing
 from flask_metronome.store import outbox, ticks
 
 FAULTS = int(os.environ.get("METRONOME_TEST_FAULTS_COUNT", "200"))
-FAULTS_OF_A_CONTROL = 60
+FAULTS_OF_A_CONTROL = 40
 Begin = Callable[..., Drill]
 
 
@@ -55,6 +57,21 @@ def test_faults_lose_nothing_and_start_nothing_twice(begin: Begin) -> None:
     assert (verdict.lost, verdict.unexpected) == (frozenset(), frozenset())
     assert verdict.started_twice == 0
     assert verdict.doubled_on_the_wire > 0, "the claim had nothing to do"
+
+
+def test_what_the_broker_returned_or_refused_is_delivered_in_the_end(
+    begin: Begin, rabbitmq: Rabbit, vhost_url: str
+) -> None:
+    drill, vhost = begin(), vhost_url.rpartition("/")[2]
+    unbind(rabbitmq, vhost)
+    drill.turn_until("returned")
+    fill(rabbitmq, vhost)
+    drill.turn_until("nacked")
+    make_room(rabbitmq, vhost)
+    verdict = drill.verdict()
+    assert verdict.expected >= 2
+    assert (verdict.lost, verdict.unexpected) == (frozenset(), frozenset())
+    assert verdict.started_twice == 0
 
 
 @pytest.mark.parametrize("variant", ["two_transactions", "unknown_is_published"])

@@ -31,7 +31,7 @@ def test_no_due_time_is_lost_doubled_or_early_on_postgresql(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25,
+            max_examples=15,
             stateful_step_count=25,
             deadline=None,
             database=None,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from sqlalchemy import update
+from sqlalchemy import select, update
 from store_machine import StoreMachine
 
 from flask_metronome import Definition, every, schema
@@ -68,3 +68,21 @@ def test_an_outcome_recorded_late_leaves_a_run_that_was_put_back_in_the_outbox(
     do(outbox.record_published, ids=[row.id], owner="a")
     again = do(outbox.claim, owner="b", lease_seconds=30.0, limit=10)
     assert [found.id for found in again] == [row.id]
+
+
+def test_an_edit_decides_what_was_due_before_it(machine: type[StoreMachine]) -> None:
+    """On time it runs, as it was said then; what was missed is on record, no more."""
+    database, clock = machine.database, machine.clock
+    old = Definition(key="e", task="t", cadence=every(10, "minutes"), lane="old")
+    new = Definition(key="e", task="t", cadence=every(1, "hours"), lane="new")
+    with database.begin() as connection:
+        schedule_store.add(connection, old, owner="api", who="t", now=clock.moment)
+        clock.tick(1800.05)
+        schedule_store.replace_definition(
+            connection, "e", new, who="t", now=clock.moment
+        )
+        found = connection.execute(select(runs).order_by(runs.c.due_at)).all()
+    assert [(run.state, run.reason, run.missed_count, run.lane) for run in found] == [
+        ("missed", "scheduler_down", 2, "old"),
+        ("planned", None, 0, "old"),
+    ]
