@@ -33,7 +33,11 @@ def follow(
     plans: list[tuple[Schedule, Plan]] = []
     for schedule in waiting:
         there = occupied.setdefault(schedule.concurrency_key, Occupancy())
-        plans += _plans(schedule, ended, there)
+        try:
+            plans += _plans(schedule, ended, there)
+        except Exception as error:
+            # one that nobody can plan must not hold up the judging of others
+            schedule_store.set_aside(connection, schedule.id, str(error), now=now)
     rows = [planned_row(s, run, now) for s, decided in plans for run in decided.runs]
     decisions.record(connection, plans, rows, now=now)
     for schedule, decided in plans:

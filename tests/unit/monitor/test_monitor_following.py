@@ -97,6 +97,18 @@ def test_overlap_max_runs_and_window_hold(world: Any) -> None:
     assert made(world, later) == []
 
 
+def test_one_that_cannot_be_read_does_not_hold_up_the_others(world: Any) -> None:
+    source = world.schedule("import")
+    broken = add(world, "broken", after("import"))
+    follower = add(world, "report", after("import"))
+    world.change_schedule(broken, overlap="nonsense")
+    monitor = world.settled()
+    end(world, source, "succeeded")
+    world.sweep(monitor)
+    assert row_of(world, broken).state == "broken"
+    assert len(made(world, follower)) == 1
+
+
 def test_what_ended_before_it_was_added_is_not_followed(world: Any) -> None:
     source = world.schedule("import")
     end(world, source, "succeeded")
