@@ -39,7 +39,7 @@ def test_no_due_time_is_lost_doubled_or_early_whatever_happens(
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=25,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
