@@ -35,6 +35,8 @@ from flask_metronome.redaction import (
 RUN_HEADER = "metronome_run"
 PARENT_HEADER = "metronome_parent_run"
 _PREFIX = "metronome_"
+#: Of W3C's trace context: which span sent the run.
+TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
 
 
 def run_of(request: Any, task_id: str | None = None) -> str | None:
@@ -59,9 +61,11 @@ def fence_of(request: Any) -> int | None:
 
 
 def own_headers(request: Any) -> dict[str, Any]:
-    """Those of our headers that a request came with."""
+    """Those of our headers that a request came with, its trace among them."""
     headers = getattr(request, "headers", None) or {}
-    return {k: v for k, v in headers.items() if k.startswith(_PREFIX)}
+    return {
+        k: v for k, v in headers.items() if k.startswith(_PREFIX) or k in TRACE_HEADERS
+    }
 
 
 def ending_of(

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from flask_metronome import tracing
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.messages import message_of
 from flask_metronome.revocation import stop_bodies
@@ -131,7 +132,7 @@ class PublisherThread(threading.Thread):
     def _publish(self, rows: Sequence[OutboxRow]) -> bool:
         messages, unspeakable = self._messages(rows)
         started = time.monotonic()
-        report = self._publisher.publish(messages)
+        report = tracing.send(self._publisher.publish, messages)
         if report.returned:
             self._declare_again()
         self._record(report, unspeakable)

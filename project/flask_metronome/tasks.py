@@ -12,6 +12,7 @@ from celery import Task
 from celery.exceptions import Ignore, Reject, Retry
 from flask import current_app, has_app_context
 
+from flask_metronome import tracing
 from flask_metronome.core.claim import Delivery, Verdict
 from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import AttemptState
@@ -71,7 +72,9 @@ class MetronomeTask(Task):
                 return self._traced_body(args, kwargs)
         if run_of(request):
             self._claim(request)
-        with state_of(self.app).flask_app.app_context():
+        state = state_of(self.app)
+        exchange = state.topology.run_exchange
+        with state.flask_app.app_context(), tracing.processing(request, exchange):
             return self._claimed_body(request, args, kwargs)
 
     def on_replace(self, sig: Any) -> Any:
