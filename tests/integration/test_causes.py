@@ -137,7 +137,7 @@ def close_connections(site: Site, rabbitmq: Rabbit) -> None:
 def test_a_lost_connection_of_acknowledged_tasks(
     site: Site, rabbitmq: Rabbit, pool: str
 ) -> None:
-    site.start_worker("-P", pool, "-c", "2")
+    site.start_worker("-P", pool, "-c", "3")
     early = site.send("t.wait_early", "early")
     late = site.send("t.wait", "early")
     site.reaches(early, "started")
