@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from spans import record_spans
 
 from flask_metronome import Metronome
 from metronome_broker import lane_of
 
 app = Flask(__name__, instance_path=os.environ["METRONOME_DATA_DIR"])
 metronome = Metronome(app)
+if "METRONOME_TEST_SPANS" in os.environ:
+    record_spans(Path(os.environ["METRONOME_TEST_SPANS"]))
 
 
 def note(task: Any) -> str:
