@@ -127,7 +127,7 @@ def missed_cause(row: Any) -> MissedReason:
         return MissedReason.SCHEDULER_DOWN
     if row.reason == MissedReason.UNROUTABLE:
         return MissedReason.UNROUTABLE
-    if row.state == RunState.MISSED:
+    if row.state == RunState.MISSED and row.reason != MissedReason.PUBLISH_FAILED:
         return MissedReason.SCHEDULER_DOWN
     on_time = row.published_at is not None and row.published_at <= row.grace_until
     ended_early = row.finished_at is not None and row.finished_at <= row.grace_until

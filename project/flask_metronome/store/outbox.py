@@ -183,7 +183,8 @@ def record_refused(
             values |= {
                 "state": RunState.MISSED,
                 "missed": True,
-                "reason": MissedReason.UNROUTABLE,
+                # why it was missed at first stays, so that no count changes sides
+                "reason": func.coalesce(runs.c.reason, MissedReason.UNROUTABLE),
                 "error": why,
                 "finished_at": now,
             }
