@@ -23,18 +23,19 @@ demo: $(RUN) ## a shop with its tasks, beat, workers, monitor, Flower and pages 
 test: unit integration ## the whole test suite: unit, then integration
 
 unit: $(DEV) ## the unit tests: no network, no Docker
-	$(PYTEST) tests/unit $(ARGS)
+	$(PYTEST) tests/unit -n auto $(ARGS)
 
 integration: $(DEV) ## the integration tests: real broker, databases, processes, browser
 	@./tests/integration/prepare.sh
 	$(PYTEST) tests/integration $(ARGS)
 
-check: $(DEV) ## format, lint, types, layers and unit tests: what a commit must pass
+check: lint unit ## format, lint, types, layers and unit tests: what a commit must pass
+
+lint: $(DEV) ## format, lint, types and layers
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) tests/unit -q $(ARGS)
 
 format: $(DEV) ## format the code and mend what ruff can mend
 	$(BIN)/ruff format $(SOURCES)
@@ -62,4 +63,4 @@ $(DEV): | $(BIN)/python
 	@$(BIN)/python -m pip install -q -q --disable-pip-version-check -e '.[dev]'
 	@rm -f $(VENV)/.run-* $(VENV)/.dev-* && touch $(RUN) $@
 
-.PHONY: help demo test unit integration check format bench clean
+.PHONY: help demo test unit integration check lint format bench clean

@@ -18,6 +18,8 @@ SOURCES = sorted(
     for path in (ROOT / root).rglob("*.py")
 )
 MOST_LINES = 400
+#: A test file is read a test at a time.
+MOST_TEST_LINES = 450
 
 #: Calls that read the host's clock. Due times are decided by the database's.
 CLOCK_READS = {
@@ -78,7 +80,9 @@ def test_no_file_is_longer_than_a_reader_can_hold() -> None:
         if "migrations" not in path.parts
     }
     assert [
-        f"{path.relative_to(ROOT)}: {n}" for path, n in lines.items() if n > MOST_LINES
+        f"{path.relative_to(ROOT)}: {n}"
+        for path, n in lines.items()
+        if n > (MOST_TEST_LINES if path in tests else MOST_LINES)
     ] == []
 
 
