@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -207,10 +208,24 @@ class Database:
                 "init_command": "SET time_zone='+00:00', innodb_lock_wait_timeout=2",
             }
         engine = create_engine(self._url, **options)
+        if name == "postgresql":
+            bound_waits(engine, self._timeout)
         if name == "sqlite":
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         return engine
+
+
+def bound_waits(engine: Engine, statement_seconds: float) -> None:
+    """Have the engine's connections give up a PostgreSQL that stands still."""
+    # psycopg is an extra: only who uses PostgreSQL has it
+    module = import_module("flask_metronome.bounded_postgres")
+    connection_class = module.bounded(statement_seconds)
+
+    def connect(_dialect: Any, _record: Any, args: Any, options: Any) -> Any:
+        return connection_class.connect(*args, **options)
+
+    event.listen(engine, "do_connect", connect)
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
