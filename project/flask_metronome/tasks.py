@@ -46,6 +46,11 @@ class MetronomeTask(Task):
     def bind(cls, app: Any) -> Any:
         """Celery's binding; a limit of its own makes the default of the other fit."""
         bound = super().bind(app)
+        # before 5.7 Celery leaves the defaults to the pool, unseen from here
+        if cls.time_limit is None:
+            cls.time_limit = app.conf.task_time_limit
+        if cls.soft_time_limit is None:
+            cls.soft_time_limit = app.conf.task_soft_time_limit
         hard, soft = cls.time_limit, cls.soft_time_limit
         if hard and soft and soft > hard:
             if soft == app.conf.task_soft_time_limit:
