@@ -82,6 +82,13 @@ class ResultBackend(BaseBackend):
             self._store_for_run(request, state, result, traceback, row)
         return encoded
 
+    def encode_result(self, result: Any, state: str) -> Any:
+        """Prepare a result for storage, and any error in place of one."""
+        # before 5.7 Celery passes on what is no Exception, such as SystemExit
+        if state in self.EXCEPTION_STATES and isinstance(result, BaseException):
+            return self.prepare_exception(result)
+        return super().encode_result(result, state)
+
     def prepare_exception(self, exc: Any, serializer: str | None = None) -> Any:
         """Prepare an exception for storage, without secrets in its message."""
         prepared = super().prepare_exception(exc, serializer)

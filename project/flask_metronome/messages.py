@@ -34,6 +34,8 @@ def message_of(row: OutboxRow, state: State, now: datetime) -> OutboundMessage:
         time_limit=options.get("time_limit"),
         soft_time_limit=options.get("soft_time_limit"),
         origin="metronome-beat",
+        # the task says itself; Celery's default here, False, would overrule it
+        ignore_result=None,
         create_sent_event=False,
     )
     content_type, encoding, body = dumps(message.body, serializer="json")

@@ -152,6 +152,8 @@ class Site:
             "metronome_schedule": "s",
             **options.pop("headers", {}),
         }
+        # before 5.7 a plain send says that the result is not to be ignored
+        options = {"ignore_result": None, **options}
         return self.celery.send_task(
             task, args, task_id=run_id, headers=headers, **options
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,11 @@ from celery import Task, shared_task
 from celery.exceptions import Ignore, Reject
 from flask import current_app, g, has_app_context
 from worker_app_in_process import App
+
+from flask_metronome.messages import message_of
+from flask_metronome.store.outbox import OutboxRow
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -144,3 +150,21 @@ def test_a_hard_limit_below_the_default_soft_one_can_be_sent(shop: App) -> None:
         assert task.soft_time_limit < task.time_limit
     assert shop.celery.tasks["shop.short"].time_limit == 10
     assert shop.celery.tasks["shop.long"].soft_time_limit == 3000
+
+
+def test_a_beats_message_leaves_it_to_the_task_to_ignore_its_result(shop: App) -> None:
+    row = OutboxRow(
+        id="r",
+        schedule_key="s",
+        origin="schedule",
+        due_at=NOON,
+        task="shop.report",
+        lane="default",
+        args=[],
+        kwargs={},
+        options={},
+        catchup=False,
+        missed_count=0,
+        deadline_at=None,
+    )
+    assert message_of(row, shop.state, NOON).headers["ignore_result"] is None
