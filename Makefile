@@ -7,6 +7,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= $(BIN)/pytest
 SOURCES := project broker monitoring tests benchmarks compose
+# What `make matrix` runs, and on which Celery beside the newest.
+CELERY ?= 5.5 5.6
+CELERY_UNIT := tests/unit/worker tests/unit/test_extension.py \
+  tests/unit/test_celery_commands.py tests/unit/test_celery_cadence.py
+CELERY_PATHS := tests/integration/test_worker_runs.py tests/integration/test_whole_path.py
 
 # The stamps carry pyproject.toml's checksum: dependencies are installed again
 # when it changes, and a second `make` costs nothing.
@@ -29,6 +34,17 @@ integration: $(DEV) ## the integration tests: real broker, databases, processes,
 	@./tests/integration/prepare.sh
 	$(PYTEST) tests/integration $(ARGS)
 
+matrix: ## the worker's tests on older Celery versions
+	@./tests/integration/prepare.sh
+	@set -e; for version in $(CELERY); do \
+	  echo "Celery $$version, in $(VENV)-celery-$$version …"; \
+	  python=$(VENV)-celery-$$version/bin/python; \
+	  [ -x $$python ] || $(PYTHON) -m venv $(VENV)-celery-$$version; \
+	  $$python -m pip install -q -q --disable-pip-version-check -e '.[dev]' "celery==$$version.*"; \
+	  $$python -m pytest $(CELERY_UNIT) $(ARGS); \
+	  $$python -m pytest $(CELERY_PATHS) -k 'test_worker_runs or lane or results or live' $(ARGS); \
+	done
+
 check: lint unit ## format, lint, types, layers and unit tests: what a commit must pass
 
 lint: $(DEV) ## format, lint, types and layers
@@ -45,7 +61,7 @@ bench: $(DEV) ## run the benchmarks and print their tables
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the virtualenv, caches and built files
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-celery-* dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find project broker monitoring tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -63,4 +79,4 @@ $(DEV): | $(BIN)/python
 	@$(BIN)/python -m pip install -q -q --disable-pip-version-check -e '.[dev]'
 	@rm -f $(VENV)/.run-* $(VENV)/.dev-* && touch $(RUN) $@
 
-.PHONY: help demo test unit integration check lint format bench clean
+.PHONY: help demo test unit integration matrix check lint format bench clean
