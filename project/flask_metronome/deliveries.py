@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from billiard.einfo import ExceptionWithTraceback
+from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
 from celery import states
 from celery.worker.request import Request
@@ -52,7 +52,7 @@ class MetronomeRequest(Request):
             self._note_loss(exc_info.exception)
         except Exception:
             logger.exception("The loss of %s could not be recorded", self.id)
-        return super().on_failure(exc_info, send_failed_event, return_ok)
+        return super().on_failure(self._seen(exc_info), send_failed_event, return_ok)
 
     def cancel(self, *args: Any, **options: Any) -> Any:
         """Celery's end of a body that a shutdown or a lost connection cuts off."""
@@ -92,6 +92,24 @@ class MetronomeRequest(Request):
             comes_back=bool(self.task.acks_late),
         )
         ledger_of(state).post(ending=ending, wait_seconds=_WAIT_SECONDS)
+
+    def _seen(self, exc_info: Any) -> Any:
+        """What Celery is to see: a body that left its process is a lost worker.
+
+        Celery before 5.7 would acknowledge its message, and the run never end.
+        """
+        error = exc_info.exception
+        if isinstance(error, ExceptionWithTraceback):
+            error = error.exc
+        celery_sees_it = hasattr(Request, "_worker_lost_info")
+        if celery_sees_it or not isinstance(error, SystemExit):
+            return exc_info
+        if self._already_cancelled or self._already_revoked:
+            return exc_info
+        try:
+            raise WorkerLostError("Worker exited prematurely: exit.")
+        except WorkerLostError:
+            return ExceptionInfo()
 
     def _note_loss(self, error: BaseException) -> None:
         if isinstance(error, ExceptionWithTraceback):
