@@ -239,7 +239,8 @@ def test_without_a_database_the_news_stay(
     try:
         deaf = DeadLetterWatch(state(site))
         site.until(lambda: raises(deaf), "the news")
-        assert site.run(run_id).state == "retrying"
+        # the broker's news may come before the worker has written its last reject
+        assert site.run(run_id).state in {"started", "retrying"}
     finally:
         state(site).database = own
     assert heard(site, watch, run_id).reason == "delivery_limit"
