@@ -115,6 +115,10 @@ class DeadlineExceeded(MetronomeError):
         super().__init__(f"{what} took longer than {seconds:g} seconds.")
 
 
+class Busy(MetronomeError):
+    """There is no room for this right now; later there may be."""
+
+
 class SchemaBehind(MetronomeError):
     """The database lacks our tables or has them in another version."""
 

@@ -21,6 +21,10 @@ environment. An unknown name or a wrong value is an error that names it.
 ``API_TOKEN``                  bearer token for pages and API; unset: reading
                                is open and writing only from this machine
 ``PAGE_SECONDS``               how often the pages refresh themselves (5)
+``STREAMS``                    clients that one process streams changes to at
+                               once; each holds one of its threads (4)
+``STREAM_SECONDS``             after which a stream ends, and its client begins
+                               the next where it ended (25)
 ``FLOWER_URL``                 proxy target and link target of Flower
 ``FLOWER_USER``                Flower's user (``metronome``)
 ``FLOWER_PASSWORD``            Flower's password; unset: made at start and
@@ -107,6 +111,8 @@ class Settings:
     url_prefix: str = "/metronome"
     api_token: str | None = None
     page_seconds: float = 5.0
+    streams: int = 4
+    stream_seconds: float = 25.0
     flower_url: str | None = None
     flower_user: str = "metronome"
     flower_password: str | None = None

@@ -44,6 +44,8 @@ class State:
         self.loop = LoopThread(
             settings.database_url, timeout_seconds=settings.database_timeout_seconds
         )
+        #: how many more clients may follow what changes, each by a thread
+        self.streams = threading.BoundedSemaphore(settings.streams)
         self.celery: Any = None
         #: what the app's code declares, by owner and key; set by the extension
         self.declared: Callable[[], dict[str, dict[str, Any]]] = dict

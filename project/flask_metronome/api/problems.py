@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from flask_metronome.errors import (
     AlreadyExists,
+    Busy,
     Conflict,
     DatabaseUnreachable,
     DeadlineExceeded,
@@ -58,6 +59,7 @@ _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (Conflict, HTTPStatus.CONFLICT),
     (DatabaseUnreachable, HTTPStatus.SERVICE_UNAVAILABLE),
     (SchemaBehind, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Busy, HTTPStatus.SERVICE_UNAVAILABLE),
     (DeadlineExceeded, HTTPStatus.GATEWAY_TIMEOUT),
 )
 

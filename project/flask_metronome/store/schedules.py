@@ -246,6 +246,15 @@ def set_aside(
         .where(schedules.c.id == schedule_id)
         .values(state="broken", error=error, error_at=now, updated_at=now)
     )
+    key = select(schedules.c.key).where(schedules.c.id == schedule_id)
+    audit.note(
+        connection,
+        now=now,
+        who="beat",
+        action="schedule.set_aside",
+        subject=connection.execute(key).scalar_one(),
+        detail={"error": error},
+    )
 
 
 # -- parts -----------------------------------------------------------------------
