@@ -12,6 +12,7 @@ from typing import Any
 from flask_metronome.core.schedule import Definition, Schedule
 from flask_metronome.errors import UnknownLane, UnknownTask
 from flask_metronome.revocation import stop_bodies
+from flask_metronome.shown import as_meant
 from flask_metronome.state import State
 from flask_metronome.store import declared as declared_store
 from flask_metronome.store import requests, schedules
@@ -54,6 +55,7 @@ class Operations:
     ) -> Schedule:
         """Add a schedule; see :func:`flask_metronome.store.schedules.add`."""
         self.check(definition)
+        definition = as_meant(self._state.celery, definition, None)
         with self._database.begin() as connection:
             now = self._database.now(connection)
             return schedules.add(connection, definition, owner=owner, who=who, now=now)
@@ -66,9 +68,14 @@ class Operations:
         who: str = NOBODY,
         expected_revision: int | None = None,
     ) -> Schedule:
-        """Say a schedule differently; its past stays as it was."""
+        """Say a schedule differently; its past stays as it was.
+
+        Where it says ``[redacted]``, as the schedule is shown, what is stored stays.
+        """
         self.check(definition)
         with self._database.begin() as connection:
+            old = schedules.get(connection, key, lock=True).definition
+            definition = as_meant(self._state.celery, definition, old)
             return schedules.replace_definition(
                 connection,
                 key,
@@ -114,14 +121,24 @@ class Operations:
         kwargs: Mapping[str, Any] | None = None,
         who: str = NOBODY,
     ) -> str:
-        """Run a schedule's task now; the run's id."""
+        """Run a schedule's task now; the run's id.
+
+        :param args: instead of the schedule's; ``[redacted]``, as that is shown,
+            stands for what is stored. So do ``kwargs``.
+        """
+        given: dict[str, Any] = {"args": args, "kwargs": kwargs}
+        given = {name: value for name, value in given.items() if value is not None}
         with self._database.begin() as connection:
+            if given:
+                old = schedules.get(connection, key).definition
+                asked = Definition.from_dict(old.to_dict() | given)
+                meant = as_meant(self._state.celery, asked, old).to_dict()
+                given = {name: meant[name] for name in given}
             return requests.trigger(
                 connection,
                 key,
                 idempotency_key=idempotency_key,
-                args=args,
-                kwargs=kwargs,
+                **given,
                 who=who,
                 now=self._database.now(connection),
             )

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from flask_metronome.errors import ScheduleInvalid
+
 MASK = "[redacted]"
 #: Longest text of an error message, a traceback and one argument, characters.
 MESSAGE_LIMIT = 2_000
@@ -39,6 +41,37 @@ def redact_text(text: str, patterns: Iterable[str]) -> str:
     return _redact_text(text, _text(tuple(patterns)))
 
 
+def unmasked(given: Any, stored: Any, shown: Any, field: str) -> Any:
+    """``given``, with what is stored wherever it says just what was shown of that.
+
+    So what was read without secrets can be sent back, changed elsewhere, and
+    no secret is overwritten by the mark that stood for it.
+
+    :param shown: what :func:`redact` made of ``stored``.
+    :param field: what ``given`` is called, for the error.
+    :raises ScheduleInvalid: there is a mark where no value is known for it.
+    """
+    if isinstance(given, Mapping):
+        old, seen = _mapping(stored), _mapping(shown)
+        return {
+            name: unmasked(value, old.get(name), seen.get(name), f"{field}.{name}")
+            for name, value in given.items()
+        }
+    if isinstance(given, (list, tuple)):
+        # of another length nobody can say which value a mark stands for
+        same = isinstance(shown, (list, tuple)) and len(shown) == len(given)
+        pairs = zip(stored, shown, strict=True) if same else [(None, None)] * len(given)
+        return [
+            unmasked(value, old, seen, f"{field}[{at}]")
+            for at, (value, (old, seen)) in enumerate(zip(given, pairs, strict=True))
+        ]
+    if isinstance(given, str) and given == shown:
+        return stored
+    if isinstance(given, str) and MASK in given:
+        raise ScheduleInvalid(field, f"a value: {MASK} stands for none that is", given)
+    return given
+
+
 def clip(text: str, limit: int) -> str:
     """``text`` of at most about ``limit`` characters, with a mark where cut."""
     if len(text) <= limit:
@@ -54,6 +87,10 @@ def clip_middle(text: str, limit: int) -> str:
     cut = len(text) - limit
     mark = f"\n… (cut, {cut} more characters)\n"
     return f"{text[:head]}{mark}{text[head + cut :]}"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _redact(

@@ -1,5 +1,6 @@
 """What people are shown of a task's arguments, result and errors: no secrets.
 
+What people send back with the mark in place of a secret keeps what is stored.
 Key patterns come from ``METRONOME_REDACT`` for every task and from the task's own
 option ``redact``. They apply to what is stored, to messages' descriptions of their
 arguments and to Celery's events, which Flower shows; not to the arguments that the
@@ -9,14 +10,21 @@ body gets, nor to the result that the caller gets.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from celery.app.amqp import AMQP
 
-from flask_metronome.redaction import MASK, key_matches, redact
+from flask_metronome.core.schedule import Definition
+from flask_metronome.history.values import AuditLine, RunView, ScheduleView
+from flask_metronome.redaction import MASK, key_matches, redact, unmasked
 from flask_metronome.state import state_of
+
+View = TypeVar("View", bound=ScheduleView | RunView)
+#: Fields beside the arguments that may hold secrets under a key.
+_MAY_HOLD = ("kwargs", "options", "error", "publish_error")
 
 
 def patterns_of(app: Any, task: str | None) -> tuple[str, ...]:
@@ -43,6 +51,59 @@ def shown_arguments(
         ]
         shown = tuple(shown) if isinstance(args, tuple) else shown
     return shown, redact(kwargs, patterns)
+
+
+def shown_values(app: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a schedule, a run or a definition, as they may be shown."""
+    task, shown = values.get("task"), dict(values)
+    patterns = patterns_of(app, task)
+    if "args" in values:
+        shown["args"], _ = shown_arguments(app, task, values["args"], None)
+    for name in _MAY_HOLD:
+        if name in values:
+            shown[name] = redact(values[name], patterns)
+    if isinstance(values.get("declared"), Mapping):
+        shown["declared"] = shown_values(app, values["declared"])
+    return shown
+
+
+def as_shown(app: Any, view: View) -> View:
+    """A schedule or a run as it may be shown."""
+    names = ("task", "args", *_MAY_HOLD, "declared")
+    values = {name: getattr(view, name) for name in names if hasattr(view, name)}
+    return replace(view, **shown_values(app, values))
+
+
+def audited_as_shown(app: Any, line: AuditLine) -> AuditLine:
+    """A line of the audit, whose detail is a definition or pairs of its fields."""
+    detail = line.detail
+    if detail is None:
+        return line
+    if isinstance(detail.get("key"), str):
+        return replace(line, detail=shown_values(app, detail))
+    sides = [
+        shown_values(app, {"task": line.task, **_side(detail, at)}) for at in (0, 1)
+    ]
+    shown = {
+        name: [side[name] for side in sides] if _is_pair(value) else value
+        for name, value in detail.items()
+    }
+    return replace(line, detail=shown)
+
+
+def as_meant(app: Any, given: Definition, stored: Definition | None) -> Definition:
+    """The definition that somebody gave who was shown the stored one.
+
+    :param stored: ``None`` for a new one.
+    :raises ScheduleInvalid: a mark stands where nothing is stored.
+    """
+    old = {} if stored is None else stored.to_dict()
+    shown, values = shown_values(app, old), given.to_dict()
+    meant = {
+        name: unmasked(values[name], old.get(name), shown.get(name), name)
+        for name in ("args", "kwargs", "options")
+    }
+    return replace(given, **(meant | {"args": tuple(meant["args"])}))
 
 
 class ShowingAMQP(AMQP):
@@ -76,3 +137,12 @@ def _names(function: Any, bound: bool) -> tuple[str, ...]:
     except (TypeError, ValueError):
         return ()
     return names[1:] if bound else names
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2
+
+
+def _side(detail: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """The fields before, or after, an edit."""
+    return {name: pair[at] for name, pair in detail.items() if _is_pair(pair)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.history import audit, processes
 from flask_metronome.history.stats import stats_between
 from flask_metronome.history.values import AuditLine, Slice, Stats
+from flask_metronome.shown import audited_as_shown
 from flask_metronome.state import State, state_of
 
 Items = dict[str, Any]
@@ -93,12 +95,14 @@ async def list_tasks(_query: dict[str, Any]) -> Items:
 async def list_audit(query: dict[str, Any]) -> Slice[AuditLine]:
     """Who changed what, newest first."""
     async with reading() as connection:
-        return await audit.list_audit(
+        part = await audit.list_audit(
             connection,
             subject=query["subject"],
             limit=query["limit"],
             cursor=query["cursor"],
         )
+    app = state_of().celery
+    return replace(part, items=tuple(audited_as_shown(app, x) for x in part.items))
 
 
 def _registered(state: State) -> dict[str, str | None]:

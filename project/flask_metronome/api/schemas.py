@@ -7,8 +7,16 @@ from typing import Any
 from marshmallow import Schema, fields, post_dump
 
 from flask_metronome.api.fields import Instant
-from flask_metronome.shown import shown_arguments
+from flask_metronome.shown import shown_values
 from flask_metronome.state import state_of
+
+
+class _WithoutSecrets(Schema):
+    """What holds the arguments of a task: written without secrets."""
+
+    @post_dump
+    def _hide_secrets(self, shown: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return shown_values(state_of().celery, shown)
 
 
 class FieldErrorSchema(Schema):
@@ -31,6 +39,12 @@ class ProblemSchema(Schema):
     errors = fields.List(fields.Nested(FieldErrorSchema))
 
 
+_MARK = (
+    "Secrets are shown as [redacted], here as in args and options; "
+    "sent back as that, they stay what they are."
+)
+
+
 class DefinitionSchema(Schema):
     """What a person says about a schedule."""
 
@@ -48,7 +62,7 @@ class DefinitionSchema(Schema):
     )
     lane = fields.String()
     args = fields.List(fields.Raw())
-    kwargs = fields.Dict()
+    kwargs = fields.Dict(metadata={"description": _MARK})
     description = fields.String(allow_none=True)
     start_at = Instant(allow_none=True)
     end_at = Instant(allow_none=True)
@@ -79,7 +93,7 @@ class ChangesSchema(DefinitionSchema):
     cadence = fields.Dict()
 
 
-class ScheduleSchema(DefinitionSchema):
+class ScheduleSchema(_WithoutSecrets, DefinitionSchema):
     """A schedule, and how far it has come."""
 
     id = fields.String()
@@ -127,7 +141,7 @@ class AttemptSchema(Schema):
     trace_id = fields.String(allow_none=True)
 
 
-class RunSchema(Schema):
+class RunSchema(_WithoutSecrets):
     """One run: what was due when, and what became of it."""
 
     id = fields.String(metadata={"description": "Also its Celery task id."})
@@ -173,14 +187,6 @@ class RunSchema(Schema):
     publish_tries = fields.Integer()
     publish_error = fields.String(allow_none=True)
     updated_at = Instant()
-
-    @post_dump
-    def _hide_secrets(self, shown: dict[str, Any], **_: Any) -> dict[str, Any]:
-        app = state_of().celery
-        shown["args"], shown["kwargs"] = shown_arguments(
-            app, shown["task"], shown["args"], shown["kwargs"]
-        )
-        return shown
 
 
 class RunDetailSchema(RunSchema):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ from flask_metronome.history.runs import (
 )
 from flask_metronome.history.values import AttemptView, RunView
 from flask_metronome.operations import Operations
+from flask_metronome.shown import as_shown
 from flask_metronome.state import state_of
 
 _STATES = [state.value for state in RunState]
@@ -60,7 +62,8 @@ def list_command(limit: int, cursor: str | None, as_json: bool, **wanted: Any) -
         lambda c: list_runs(c, RunFilter(**wanted), limit=limit, cursor=cursor),
     )
     if as_json:
-        print_json(found)
+        items = [as_shown(state_of().celery, item) for item in found.items]
+        print_json(replace(found, items=tuple(items)))
         return
     headers = ("DUE", "SCHEDULE", "STATE", "RUNTIME", "RETRIES", "WHY", "ID")
     print_table(headers, [_row(run) for run in found.items], empty="No runs.")
@@ -75,7 +78,7 @@ def list_command(limit: int, cursor: str | None, as_json: bool, **wanted: Any) -
 def show(run_id: str, as_json: bool) -> None:
     """Show one run with its attempts."""
     state = state_of()
-    run = ask(state, lambda c: get_run(c, run_id))
+    run = as_shown(state.celery, ask(state, lambda c: get_run(c, run_id)))
     attempts = ask(state, lambda c: attempts_of(c, run_id))
     if as_json:
         print_json({**plain(run), "attempts": plain(attempts)})

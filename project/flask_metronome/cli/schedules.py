@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +38,7 @@ from flask_metronome.history.schedules import (
 )
 from flask_metronome.history.values import ScheduleView
 from flask_metronome.operations import Operations
+from flask_metronome.shown import as_shown
 from flask_metronome.state import State, state_of
 
 _key = click.argument("key")
@@ -65,7 +67,8 @@ def list_command(limit: int, cursor: str | None, as_json: bool, **wanted: Any) -
         ),
     )
     if as_json:
-        print_json(found)
+        items = [as_shown(state_of().celery, item) for item in found.items]
+        print_json(replace(found, items=tuple(items)))
         return
     headers = ("KEY", "STATE", "WHEN", "LANE", "TASK", "NEXT DUE")
     print_table(headers, [_row(item) for item in found.items], empty="No schedules.")
@@ -79,7 +82,8 @@ def list_command(limit: int, cursor: str | None, as_json: bool, **wanted: Any) -
 @with_appcontext
 def show(key: str, as_json: bool) -> None:
     """Show one schedule, all of it."""
-    found = ask(state_of(), lambda c: get_schedule(c, key))
+    state = state_of()
+    found = as_shown(state.celery, ask(state, lambda c: get_schedule(c, key)))
     if as_json:
         print_json(found)
     else:
@@ -295,7 +299,7 @@ def _print(item: ScheduleView) -> None:
 
 
 def _report(state: State, key: str, what: str, as_json: bool) -> None:
-    found = ask(state, lambda c: get_schedule(c, key))
+    found = as_shown(state.celery, ask(state, lambda c: get_schedule(c, key)))
     if as_json:
         print_json(found)
         return

@@ -7,7 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.history.cursor import USUAL, mark_of, read_cursor, write_cursor
 from flask_metronome.history.values import AuditLine, Slice, names_of
-from flask_metronome.models import audit
+from flask_metronome.models import audit, schedules
+
+_COLUMNS = [
+    schedules.c.task if name == "task" else audit.c[name]
+    for name in names_of(AuditLine)
+]
 
 
 async def list_audit(
@@ -22,7 +27,9 @@ async def list_audit(
     :raises InputInvalid: naming ``cursor``, when it is not of this list.
     """
     mark = mark_of("audit", subject)
-    statement = select(*(audit.c[name] for name in names_of(AuditLine)))
+    statement = select(*_COLUMNS).join_from(
+        audit, schedules, schedules.c.key == audit.c.subject, isouter=True
+    )
     if subject is not None:
         statement = statement.where(audit.c.subject == subject)
     if cursor:

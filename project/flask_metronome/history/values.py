@@ -222,7 +222,7 @@ class TaskView:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuditLine:
-    """Who changed what, when."""
+    """Who changed what, when; ``task`` is that of the schedule it is about."""
 
     id: int
     at: datetime
@@ -230,6 +230,7 @@ class AuditLine:
     action: str
     subject: str
     detail: Mapping[str, Any] | None
+    task: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from flask_metronome.history import runs
 from flask_metronome.history.runs import FLAGS
 from flask_metronome.pages.blueprint import pages
 from flask_metronome.pages.waterfall import lay_out
+from flask_metronome.shown import as_shown
 from flask_metronome.state import State, state_of
 
 
@@ -49,7 +50,7 @@ async def run(run_id: str) -> str:
         found = await runs.get_run_detail(connection, run_id)
     return render_template(
         "metronome/run.html",
-        run=found,
+        run=as_shown(state_of().celery, found),
         waterfall=lay_out(found, now),
         flower=_flower(state_of(), run_id),
         now=now,

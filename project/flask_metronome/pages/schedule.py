@@ -17,6 +17,7 @@ from flask_metronome.history.values import ScheduleView
 from flask_metronome.pages.blueprint import pages
 from flask_metronome.pages.standing import standing_of
 from flask_metronome.pages.strip import draw
+from flask_metronome.shown import as_shown
 from flask_metronome.state import state_of
 
 _NEXT = 10
@@ -39,7 +40,7 @@ async def schedule(key: str) -> str:
     coming, zone, trouble = _coming(found)
     return render_template(
         "metronome/schedule.html",
-        schedule=found,
+        schedule=as_shown(state_of().celery, found),
         words=cadence_words(found.cadence),
         standing=standing_of(found, bars, now),
         strip=draw(bars, now),
