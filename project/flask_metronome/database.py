@@ -84,6 +84,7 @@ class Database:
 
     :param url: SQLAlchemy URL; its driver is chosen by us.
     :param timeout_seconds: deadline of connecting and of one statement.
+    :param lock_seconds: how long a statement waits for another's lock.
     :param clock: who says what time it is; tests pass a settable one.
     """
 
@@ -92,11 +93,13 @@ class Database:
         url: str,
         *,
         timeout_seconds: float = 10.0,
+        lock_seconds: float = 2.0,
         pool_size: int = 4,
         clock: Clock | None = None,
     ) -> None:
         self._url = sync_url(url)
         self._timeout = timeout_seconds
+        self._lock_seconds = lock_seconds
         self._pool_size = pool_size
         self._lock = threading.Lock()
         self._engine: Engine | None = None
@@ -148,6 +151,19 @@ class Database:
         """The deciding clock's instant."""
         return self.clock.now(connection)
 
+    def patient(self, timeout_seconds: float) -> Database:
+        """The same database for work that may take long, such as a migration.
+
+        :param timeout_seconds: deadline of a statement, and of waiting for a lock.
+        """
+        return Database(
+            self._url.render_as_string(hide_password=False),
+            timeout_seconds=timeout_seconds,
+            lock_seconds=timeout_seconds,
+            pool_size=1,
+            clock=self.clock,
+        )
+
     def dispose(self) -> None:
         """Close this process's connections."""
         with self._lock:
@@ -188,24 +204,25 @@ class Database:
             # idle_in_transaction is the fence against a paused process: its
             # rows are free after 5 s and its late commit is refused
             options["connect_args"] = {
-                "connect_timeout": max(2, int(self._timeout)),
+                "connect_timeout": min(60, max(2, int(self._timeout))),
                 "keepalives_idle": 5,
                 "keepalives_interval": 2,
                 "keepalives_count": 3,
                 "tcp_user_timeout": milliseconds,
                 "options": f"-c statement_timeout={milliseconds} "
-                "-c lock_timeout=2000 -c idle_in_transaction_session_timeout=5000 "
-                "-c timezone=UTC",
+                f"-c lock_timeout={int(self._lock_seconds * 1000)} "
+                "-c idle_in_transaction_session_timeout=5000 -c timezone=UTC",
             }
         elif name in ("mysql", "mariadb"):
             # gap locks of the default level would make two beats wait for each other
             options["isolation_level"] = "READ COMMITTED"
             whole = max(2, int(self._timeout))
             options["connect_args"] = {
-                "connect_timeout": whole,
+                "connect_timeout": min(60, whole),
                 "read_timeout": whole,
                 "write_timeout": whole,
-                "init_command": "SET time_zone='+00:00', innodb_lock_wait_timeout=2",
+                "init_command": "SET time_zone='+00:00', "
+                f"innodb_lock_wait_timeout={max(1, int(self._lock_seconds))}",
             }
         engine = create_engine(self._url, **options)
         if name == "postgresql":

@@ -7,6 +7,8 @@ Alembic itself is not disturbed (see :func:`models.is_metronome_table` for its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 
 from alembic import command
@@ -18,6 +20,8 @@ from flask_metronome.database import Database
 from flask_metronome.errors import SchemaBehind
 
 VERSION_TABLE = "metronome_alembic_version"
+#: An index on a table of millions takes its time, and so does waiting for one.
+_PATIENCE_SECONDS = 900.0
 
 
 def init_db(database: Database) -> str:
@@ -28,11 +32,14 @@ def init_db(database: Database) -> str:
 def migrate(database: Database) -> str:
     """Apply what is missing; safe to call from several processes at once."""
     config = _config()
-    with database.begin() as connection:
-        _lock(connection)
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        return current(connection) or ""
+    patient = database.patient(_PATIENCE_SECONDS)
+    try:
+        with patient.begin() as connection, _alone(connection):
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return current(connection) or ""
+    finally:
+        patient.dispose()
 
 
 def check(database: Database) -> str:
@@ -69,9 +76,18 @@ def _config() -> Config:
     return config
 
 
-def _lock(connection: Connection) -> None:
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
     """One migration at a time; SQLite's write lock is held already."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7203771)")
-        # creating tables on a busy server may take longer than a tick may
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        yield
+        return
+    # tables are made outside of transactions there: the lock is the session's
+    seconds = int(_PATIENCE_SECONDS)
+    connection.exec_driver_sql(f"SELECT GET_LOCK('metronome_migrate', {seconds})")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("SELECT RELEASE_LOCK('metronome_migrate')")

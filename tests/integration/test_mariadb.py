@@ -6,13 +6,14 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from clockwork import Clockwork, gaps
 from mariadb import find_mariadb, running_mariadb
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, make_url, select, update
 
 from flask_metronome import Definition, every, schema
 from flask_metronome.beat import Ticker
@@ -45,6 +46,19 @@ def database(mariadb_url: str) -> Iterator[Database]:
         for table in reversed(metadata.sorted_tables):
             connection.execute(delete(table))
     made.dispose()
+
+
+def test_four_at_once_make_the_tables(database: Database, mariadb_url: str) -> None:
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP DATABASE IF EXISTS empty")
+        connection.exec_driver_sql("CREATE DATABASE empty")
+    url = make_url(mariadb_url).set(database="empty")
+    four = [Database(url.render_as_string(hide_password=False)) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        versions = set(pool.map(schema.init_db, four))
+    assert versions == {schema.head()}
+    for each in four:
+        each.dispose()
 
 
 def add(database: Database, key: str, now: datetime, seconds: float = 1) -> None:
