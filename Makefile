@@ -7,6 +7,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= $(BIN)/pytest
 SOURCES := project broker monitoring tests benchmarks compose
+# Integration tests mostly wait: three files at a time keep two cores busy.
+BESIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
 # What `make matrix` runs, and on which Celery beside the newest.
 CELERY ?= 5.5 5.6
 CELERY_UNIT := tests/unit/worker tests/unit/test_extension.py \
@@ -32,7 +34,7 @@ unit: $(DEV) ## the unit tests: no network, no Docker
 
 integration: $(DEV) ## the integration tests: real broker, databases, processes, browser
 	@./tests/integration/prepare.sh
-	$(PYTEST) tests/integration $(ARGS)
+	$(PYTEST) tests/integration $(BESIDE) $(ARGS)
 
 matrix: ## the worker's tests on older Celery versions
 	@./tests/integration/prepare.sh
