@@ -10,6 +10,8 @@ body gets, nor to the result that the caller gets.
 from __future__ import annotations
 
 import inspect
+import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -19,7 +21,7 @@ from celery.app.amqp import AMQP
 
 from flask_metronome.core.schedule import Definition
 from flask_metronome.history.values import AuditLine, RunView, ScheduleView
-from flask_metronome.redaction import MASK, key_matches, redact, unmasked
+from flask_metronome.redaction import MASK, key_matches, redact, redact_text, unmasked
 from flask_metronome.state import state_of
 
 View = TypeVar("View", bound=ScheduleView | RunView)
@@ -104,6 +106,49 @@ def as_meant(app: Any, given: Definition, stored: Definition | None) -> Definiti
         for name in ("args", "kwargs", "options")
     }
     return replace(given, **(meant | {"args": tuple(meant["args"])}))
+
+
+class ShowingLog(logging.Filter):
+    """Takes secrets out of what Celery's worker logs of tasks: results, errors."""
+
+    #: Celery's loggers that name arguments, results, errors or bodies of messages.
+    LOGGERS = (
+        "celery.app.trace",
+        "celery.pool",
+        "celery.worker.consumer.consumer",
+        "celery.worker.request",
+        "celery.worker.strategy",
+    )
+
+    def __init__(self, app: Any) -> None:
+        super().__init__()
+        self._app = app
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; it is always logged."""
+        given: Any = record.args
+        task = given.get("name") if isinstance(given, Mapping) else None
+        patterns = patterns_of(self._app, task)
+        if str(record.msg).startswith("TaskPool: Apply") and isinstance(given, tuple):
+            # whole bodies, whose positional arguments have no names
+            record.args = (*given[:1], *(MASK for _ in given[1:]))
+        text = record.getMessage()
+        shown = redact_text(text, patterns)
+        if shown != text:
+            record.msg, record.args = shown, ()
+        if hasattr(record, "data"):
+            record.data = redact(record.data, patterns)
+        if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
+            lines = "".join(traceback.format_exception(*record.exc_info))
+            # handlers print this in place of the exception
+            record.exc_text = redact_text(lines.rstrip(), patterns)
+        return True
+
+
+def clean_logs(app: Any) -> None:
+    """Take secrets out of what this process's worker logs."""
+    for name in ShowingLog.LOGGERS:
+        logging.getLogger(name).addFilter(ShowingLog(app))
 
 
 class ShowingAMQP(AMQP):

@@ -8,6 +8,7 @@ from celery import signals
 
 from flask_metronome import schema
 from flask_metronome.errors import MetronomeError
+from flask_metronome.shown import clean_logs
 from flask_metronome.state import State
 from metronome_broker import BrokerError
 
@@ -17,6 +18,7 @@ def connect_worker_start(celery_app: Any) -> None:
 
     def on_celeryd_init(instance: Any, **_: Any) -> None:
         if instance.app is celery_app:
+            clean_logs(celery_app)
             prepare(celery_app.metronome)
 
     signals.celeryd_init.connect(

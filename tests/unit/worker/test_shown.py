@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from worker_app_in_process import App
 from flask_metronome.api.schemas import RunSchema
 from flask_metronome.core.run import AttemptState
 from flask_metronome.redaction import ARGUMENT_LIMIT, MASK, MESSAGE_LIMIT
-from flask_metronome.shown import patterns_of, shown_arguments
+from flask_metronome.shown import ShowingLog, patterns_of, shown_arguments
 
 
 @pytest.fixture
@@ -119,6 +120,32 @@ def test_the_api_shows_a_run_without_secrets(shop: App, pay: Any) -> None:
     with shop.flask.app_context():
         shown = RunSchema().dump(run)
     assert shown == {**run, "args": ["me", MASK], "kwargs": {"token": MASK}}
+
+
+def test_a_worker_logs_no_secrets(
+    shop: App, pay: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = logging.getLogger("celery.app.trace")
+    hidden = ShowingLog(shop.celery)
+    shop.store.add_run("r")
+    logger.addFilter(hidden)
+    try:
+        with caplog.at_level(logging.DEBUG, logger.name):
+            shop.trace(pay, "me", "DE12", run_id="r")
+            given = {"name": "shop.pay", "return_value": "{'iban': 'DE12', 'n': 1}"}
+            logger.info("%(name)s returned %(return_value)s", given)
+            logger.info("Task %s did nothing", "x")
+            body = b'[["me", "DE12"], {"token": "hush"}, {}]'
+            logger.debug("TaskPool: Apply %s (args:%s kwargs:%s)", "f", (body,), {})
+    finally:
+        logger.removeFilter(hidden)
+    assert "refused iban=[redacted] of me, password=[redacted]" in caplog.text
+    assert "Traceback" in caplog.text
+    assert "shop.pay returned {'iban': [redacted], 'n': 1}" in caplog.text
+    assert "Task x did nothing" in caplog.text
+    assert "DE12" not in caplog.text
+    for text in (caplog.text, str([vars(r).get("data") for r in caplog.records])):
+        assert "hush" not in text
 
 
 def test_what_is_cut_says_so(shop: App) -> None:
