@@ -15,7 +15,8 @@ from celery import current_task, states
 from celery.backends.base import BaseBackend
 from celery.exceptions import TaskRevokedError
 from celery.result import result_from_tuple
-from kombu.serialization import loads
+from kombu.exceptions import DecodeError, EncodeError
+from kombu.serialization import dumps, loads
 from kombu.utils.encoding import ensure_bytes
 
 from flask_metronome.core.run import BAD, LIVE, MissedReason, RunState
@@ -90,8 +91,12 @@ class ResultBackend(BaseBackend):
         return super().encode_result(result, state)
 
     def prepare_exception(self, exc: Any, serializer: str | None = None) -> Any:
-        """Prepare an exception for storage, without secrets in its message."""
-        prepared = super().prepare_exception(exc, serializer)
+        """Prepare an exception for storage, without secrets in its message.
+
+        As its name and arguments with every serializer: a pickled exception could
+        not be rid of its secrets.
+        """
+        prepared = super().prepare_exception(exc, serializer or "json")
         if isinstance(prepared, dict) and "exc_message" in prepared:
             message = redact(prepared["exc_message"], self._patterns)
             prepared["exc_message"] = message
@@ -180,9 +185,11 @@ class ResultBackend(BaseBackend):
     def _argument(self, value: Any) -> str | None:
         if value is None:
             return None
-        text = self.encode(value)
-        if isinstance(text, bytes):
-            return None  # a binary serializer; the page shows text only
+        # as text with every serializer: it is there to be shown
+        try:
+            text = dumps(value, serializer="json")[2]
+        except EncodeError:
+            text = repr(value)
         return clip(text, ARGUMENT_LIMIT)
 
     def _acks_late(self, request: Any) -> bool:
@@ -232,9 +239,9 @@ class ResultBackend(BaseBackend):
 
     def _decode_argument(self, text: str) -> Any:
         try:
-            return self.decode(text)
-        except Exception:
-            return text  # it was cut
+            return loads(text, "application/json", "utf-8", {"application/json"})
+        except DecodeError:
+            return text  # it was cut, or is no JSON
 
     # -- groups -------------------------------------------------------------------
 

@@ -1,18 +1,22 @@
 """What Celery's own tests ask of its database backend, asked of ours.
 
-Left out are those about its tables, its pickled rows and its session of
-SQLAlchemy: there are none here.
+Left out are those about its tables and its session of SQLAlchemy: there are
+none here.
 """
 
 from __future__ import annotations
 
+import pickle
 import traceback
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import states
 from celery.app.task import Context
+from celery.exceptions import TimeoutError
 from celery.result import result_from_tuple
 from celery.utils import uuid
 from kombu.exceptions import EncodeError
@@ -21,6 +25,7 @@ from worker_app_in_process import App
 
 from flask_metronome.backend import ResultBackend
 from flask_metronome.models import groups, results
+from flask_metronome.redaction import MASK
 
 
 @pytest.fixture
@@ -263,6 +268,96 @@ def test_result_extended(shop: App, backend: Any, args: Any, kwargs: Any) -> Non
     # a later state without a request keeps what is known of the success
     backend.store_result("t", None, states.STARTED)
     assert backend.get_task_meta("t", cache=False)["name"] == "mytask"
+
+
+class Plain:
+    """What JSON cannot say."""
+
+    def __init__(self, data: int) -> None:
+        self.data = data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plain) and other.data == self.data
+
+    def __hash__(self) -> int:
+        return self.data
+
+
+@pytest.fixture
+def pickling(tmp_path: Path) -> Iterator[App]:
+    """An app whose results are pickled."""
+    given = {"result_serializer": "pickle", "result_accept_content": ["pickle"]}
+    made = App(tmp_path, CELERY=given)
+    yield made
+    made.database.dispose()
+
+
+def test_pickled_results(pickling: App) -> None:
+    backend, result = pickling.backend, {"foo": "baz", "bar": Plain(12345)}
+    request = Context(args=[Plain(1), "a"], kwargs={"password": "hush"}, task="t")
+    backend.store_result("t", result, states.SUCCESS, request=request)
+    found = pickling.celery.AsyncResult("t")
+    assert found.get() == result
+    # arguments are there to be looked at, and so are text
+    assert "Plain object" in found.args
+    assert found.kwargs == {"password": MASK}
+    exc, trace = raised(TwoArguments(7, "token=hush"))
+    backend.mark_as_failure("u", exc, traceback=trace)
+    assert backend.get_result("u").args == (7, f"token={MASK}")
+    with pickling.database.read() as c:
+        assert b"hush" not in b"".join(c.execute(select(results.c.result)).scalars())
+
+
+def test_pickled_groups(pickling: App) -> None:
+    members = [pickling.celery.AsyncResult(uuid()) for _ in range(2)]
+    group = pickling.celery.GroupResult("g", members)
+    group.save()
+    assert pickling.celery.GroupResult.restore("g") == group
+    group.delete()
+    assert pickling.celery.GroupResult.restore("g") is None
+
+
+def test_a_changed_serializer_reads_what_was_stored_before(
+    pickling: App, tmp_path: Path
+) -> None:
+    """A restart with another ``result_serializer`` loses no result."""
+    pickling.backend.mark_as_done("t", {"n": 1})
+    later = App(tmp_path, CELERY={"result_accept_content": ["json", "pickle"]})
+    later.backend.mark_as_done("u", {"n": 2})
+    assert [later.backend.get_result(name) for name in "tu"] == [{"n": 1}, {"n": 2}]
+    later.database.dispose()
+
+
+def test_a_backend_can_be_pickled(shop: App, backend: Any) -> None:
+    shop.celery.set_current()
+    again = pickle.loads(pickle.dumps(backend))
+    assert isinstance(again, ResultBackend)
+    backend.mark_as_done("t", 42)
+    assert again.get_result("t") == 42
+
+
+def test_what_is_cached_can_be_read_again(shop: App, backend: Any) -> None:
+    backend.mark_as_failure("t", KeyError("foo"), traceback="tb")
+    assert backend.get_state("t") == states.FAILURE
+    shop.celery.AsyncResult("t").forget()
+    backend.mark_as_done("t", 42)
+    backend.reload_task_result("t")
+    assert backend.get_result("t") == 42
+
+
+def test_waiting_for_a_result(shop: App, backend: Any) -> None:
+    pending = shop.celery.AsyncResult("t")
+    with pytest.raises(TimeoutError):
+        pending.get(timeout=0.01, interval=0.005)
+    backend.mark_as_failure("t", KeyError("foo"), traceback="tb")
+    assert isinstance(pending.get(propagate=False), KeyError)
+    with pytest.raises(KeyError):
+        pending.get()
+    members = [shop.celery.AsyncResult(name) for name in "ab"]
+    for number, member in enumerate(members):
+        backend.mark_as_done(member.id, number)
+    both = shop.celery.GroupResult("g", members)
+    assert (both.join(timeout=5), both.completed_count()) == ([0, 1], 2)
 
 
 def test_the_backend_survives_a_processs_end(backend: Any) -> None:
