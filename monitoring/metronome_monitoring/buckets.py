@@ -5,6 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 
+#: From firing to the broker's confirm, and of a beat's tick.
+DISPATCH_BUCKETS = (
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
 #: From firing to the start of the body.
 START_DELAY_BUCKETS = (
     0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
@@ -25,4 +29,4 @@ def bucket_label(seconds: float, bounds: Sequence[float]) -> str:
 
 def bound_label(bound: float) -> str:
     """How a bound is written, in the label ``le`` and in the database."""
-    return f"{bound:.1f}"
+    return repr(float(bound))

@@ -1,13 +1,14 @@
 """Numbers → Prometheus families. Pure: a snapshot in, families out.
 
+What schedules, runs and attempts come to; the rest is in ``process_families.py``.
+
 Every series of a schedule is there from its creation, at 0: ``increase()`` does
 not see a first event that comes with its series.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -18,17 +19,18 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 
 from metronome_monitoring.buckets import (
-    INFINITE,
+    DISPATCH_BUCKETS,
     RUN_DURATION_BUCKETS,
     START_DELAY_BUCKETS,
-    bound_label,
 )
+from metronome_monitoring.process_families import build_info, process_families
+from metronome_monitoring.series import add_histogram, seeded
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
 OUTCOMES = ("succeeded", "failed", "timed_out", "lost", "expired", "cancelled")
 MISSED_REASONS = ("scheduler_down", "publish_failed", "unroutable", "expired")
 NOT_CAUGHT_UP_REASONS = ("policy", "cap", "outside_window")
-SKIPPED_REASONS = ("paused", "overlap", "window", "max_runs")
+SKIPPED_REASONS = ("paused", "retired", "overlap", "window", "max_runs")
 FLAGS = ("late", "overrun", "stuck")
 ATTEMPT_OUTCOMES = (
     "succeeded", "retried", "failed", "timed_out", "lost", "rejected", "ignored",
@@ -38,10 +40,6 @@ LOST_CAUSES = (
     "worker_dead", "vanished", "superseded", "child_killed", "exit", "cold_shutdown",
     "connection",
 )  # fmt: skip
-
-INCIDENT_KINDS = ("failed", "missed", "stuck", "blocked", "system")
-CHANNELS = ("mail", "webhook", "apprise")
-SENDING_OUTCOMES = ("sent", "failed", "given_up")
 
 #: name, help, sum, label name, label values that are always there
 _COUNTERS: tuple[tuple[str, str, str, str, Sequence[str]], ...] = (
@@ -129,6 +127,26 @@ _GAUGES: tuple[tuple[str, str, Number], ...] = (
         lambda s: s.last_success_at or 0.0,
     ),
     (
+        "metronome_schedule_last_bad_timestamp_seconds",
+        "When a run last failed, or a due time was found missed; 0: never.",
+        lambda s: s.last_bad_at or 0.0,
+    ),
+    (
+        "metronome_schedule_bad_in_a_row",
+        "Its newest runs that went wrong one after the other, missed ones among them.",
+        lambda s: s.bad_in_a_row,
+    ),
+    (
+        "metronome_schedule_bad_in_a_row_limit",
+        "From how many bad runs in a row on there is an incident.",
+        lambda s: s.bad_limit,
+    ),
+    (
+        "metronome_schedule_max_runtime_seconds",
+        "Its longest runtime; none: it has none of its own.",
+        lambda s: s.max_runtime_seconds,
+    ),
+    (
         "metronome_schedule_overdue_seconds",
         "How long a due time past its grace has waited for a beat; 0: none does.",
         lambda s: s.overdue_seconds,
@@ -148,13 +166,41 @@ _GAUGES: tuple[tuple[str, str, Number], ...] = (
         "Runs in progress that are stuck.",
         lambda s: s.stuck,
     ),
+    (
+        "metronome_run_oldest_in_progress_seconds",
+        "For how long the oldest run in progress has been; 0: there is none.",
+        lambda s: s.oldest_seconds,
+    ),
+)
+
+
+#: name, help, sum, bounds
+_HISTOGRAMS: tuple[tuple[str, str, str, Sequence[float]], ...] = (
+    (
+        "metronome_dispatch_delay_seconds",
+        "From the firing of a run to the broker's confirm of its message.",
+        "dispatch_delay",
+        DISPATCH_BUCKETS,
+    ),
+    (
+        "metronome_start_delay_seconds",
+        "From the firing of a run to the start of its body.",
+        "start_delay",
+        START_DELAY_BUCKETS,
+    ),
+    (
+        "metronome_run_duration_seconds",
+        "From the start of a run to its end, retries included.",
+        "run_duration",
+        RUN_DURATION_BUCKETS,
+    ),
 )
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
     """All families of a snapshot, in a fixed order."""
     schedules = snapshot.schedules
-    yield _build_info(snapshot)
+    yield build_info(snapshot)
     yield _schedule_info(schedules)
     yield _runs(schedules)
     for name, said, sum_name, label, values in _COUNTERS:
@@ -162,30 +208,10 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _lost_causes(snapshot)
     for name, said, number in _GAUGES:
         yield _gauge(schedules, name, said, number)
-    yield _histogram(
-        schedules,
-        "metronome_start_delay_seconds",
-        "From the firing of a run to the start of its body.",
-        "start_delay",
-        START_DELAY_BUCKETS,
-    )
-    yield _histogram(
-        schedules,
-        "metronome_run_duration_seconds",
-        "From the start of a run to its end, retries included.",
-        "run_duration",
-        RUN_DURATION_BUCKETS,
-    )
-    yield _incidents(snapshot)
-    yield _notifications(snapshot)
-    yield from _processes(snapshot)
-
-
-def _build_info(snapshot: Snapshot) -> Metric:
-    family = InfoMetricFamily("metronome_build", "The version that answers.")
-    python = platform.python_version()
-    family.add_metric([], {"version": snapshot.version, "python": python})
-    return family
+    for name, said, sum_name, bounds in _HISTOGRAMS:
+        yield _histogram(schedules, name, said, sum_name, bounds)
+    yield _attempt_runtime(snapshot)
+    yield from process_families(snapshot)
 
 
 def _schedule_info(schedules: Iterable[ScheduleNumbers]) -> Metric:
@@ -204,7 +230,7 @@ def _runs(schedules: Iterable[ScheduleNumbers]) -> Metric:
         labels=["schedule", "task", "outcome"],
     )
     for s in schedules:
-        for outcome, number in _seeded(s.sums.get("runs", {}), OUTCOMES):
+        for outcome, number in seeded(s.sums.get("runs", {}), OUTCOMES):
             family.add_metric([s.key, s.task, outcome], number)
     return family
 
@@ -226,7 +252,7 @@ def _counter(
         if not label:
             family.add_metric([key], sum(sums.values()))
             continue
-        for value, number in _seeded(sums, values):
+        for value, number in seeded(sums, values):
             family.add_metric([key, value], number)
     return family
 
@@ -237,18 +263,9 @@ def _lost_causes(snapshot: Snapshot) -> Metric:
         "Executions that never reported their end, by cause.",
         labels=["cause"],
     )
-    for cause, number in _seeded(snapshot.sums.get("attempts_lost", {}), LOST_CAUSES):
+    for cause, number in seeded(snapshot.sums.get("attempts_lost", {}), LOST_CAUSES):
         family.add_metric([cause], number)
     return family
-
-
-def _seeded(
-    sums: Mapping[str, int], values: Sequence[str]
-) -> Iterator[tuple[str, int]]:
-    for value in values:
-        yield value, sums.get(value, 0)
-    for value in sorted(sums.keys() - set(values)):
-        yield value or "other", sums[value]
 
 
 def _gauge(
@@ -271,60 +288,27 @@ def _histogram(
 ) -> Metric:
     family = HistogramMetricFamily(name, said, labels=["schedule"])
     for s in schedules:
-        counts = s.sums.get(sum_name, {})
-        total = 0
-        buckets: list[tuple[str, float]] = []
-        for bound in [*(bound_label(b) for b in bounds), INFINITE]:
-            total += counts.get(bound, 0)
-            buckets.append((bound, total))
-        milliseconds = sum(s.sums.get(sum_name + "_ms", {}).values())
-        family.add_metric([s.key], buckets=buckets, sum_value=milliseconds / 1000)
+        add_histogram(family, [s.key], s.sums, sum_name, bounds)
     return family
 
 
-def _incidents(snapshot: Snapshot) -> Metric:
-    family = GaugeMetricFamily(
-        "metronome_incidents_open",
-        "Incidents that are open now, acknowledged ones among them, by kind.",
-        labels=["kind"],
+def _attempt_runtime(snapshot: Snapshot) -> Metric:
+    family = HistogramMetricFamily(
+        "metronome_attempt_runtime_seconds",
+        "From the start of an attempt to its end; without waits for retries.",
+        labels=["task", "outcome"],
     )
-    for kind, number in _seeded(snapshot.incidents_open, INCIDENT_KINDS):
-        family.add_metric([kind], number)
+    idle: dict[str, dict[str, dict[str, int]]] = {
+        s.task: {} for s in snapshot.schedules
+    }
+    for task, sums in sorted({**idle, **snapshot.tasks}.items()):
+        for outcome in ("succeeded", "other"):
+            add_histogram(
+                family,
+                [task, outcome],
+                sums,
+                "attempt_runtime",
+                RUN_DURATION_BUCKETS,
+                prefix=f"{outcome}:",
+            )
     return family
-
-
-def _notifications(snapshot: Snapshot) -> Metric:
-    family = CounterMetricFamily(
-        "metronome_notifications",
-        "Tries to send a notification, by channel and outcome.",
-        labels=["channel", "outcome"],
-    )
-    values = [f"{channel}:{end}" for channel in CHANNELS for end in SENDING_OUTCOMES]
-    for label, number in _seeded(snapshot.sums.get("notifications", {}), values):
-        channel, _, outcome = label.partition(":")
-        family.add_metric([channel, outcome], number)
-    return family
-
-
-def _processes(snapshot: Snapshot) -> Iterator[Metric]:
-    numbers: tuple[tuple[str, str, float], ...] = (
-        ("metronome_beats_up", "Beats that live.", snapshot.beats_up),
-        (
-            "metronome_beat_last_tick_timestamp_seconds",
-            "When any beat last ticked; 0: never.",
-            snapshot.beat_last_tick_at or 0.0,
-        ),
-        ("metronome_workers_up", "Workers that live.", snapshot.workers_up),
-        (
-            "metronome_workers_executing",
-            "Tasks that live workers said they execute.",
-            snapshot.executing,
-        ),
-        (
-            "metronome_monitor_last_sweep_timestamp_seconds",
-            "When a monitor last swept; 0: never.",
-            snapshot.monitor_last_sweep_at or 0.0,
-        ),
-    )
-    for name, said, value in numbers:
-        yield GaugeMetricFamily(name, said, value=value)

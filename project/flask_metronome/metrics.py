@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from importlib.metadata import PackageNotFoundError, version
 
+from celery import __version__ as celery_version
 from flask import Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from flask_metronome.monitor import LEASE
 from flask_metronome.state import State
 from flask_metronome.store.numbers import isolate, read_snapshot
 from metronome_monitoring.collector import MetronomeCollector
@@ -39,7 +39,7 @@ def snapshot_of(state: State) -> Snapshot:
             now=state.database.now(seen),
             version=product_version(),
             lease_seconds=state.settings.lease_seconds,
-            monitor_lease=LEASE,
+            celery=celery_version,
         )
 
 

@@ -1,7 +1,7 @@
 """The tables. One MetaData of our own, every name begins with ``metronome_``.
 
-Rows never leave ``store`` and ``history``. The tables of incidents have a file
-of their own, ``incident_tables.py``.
+Rows never leave ``store`` and ``history``. The tables of incidents and of what
+monitors saw have files of their own, ``incident_tables.py``, ``monitor_tables.py``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from flask_metronome.column_types import (
     metadata,
 )
 from flask_metronome.incident_tables import incidents, messages, mutes, standings
+from flask_metronome.monitor_tables import lane_depths, unknown_periods
 
 __all__ = [
     "UtcDateTime",
@@ -44,6 +45,7 @@ __all__ = [
     "groups",
     "incidents",
     "is_metronome_table",
+    "lane_depths",
     "leases",
     "messages",
     "metadata",
@@ -52,6 +54,7 @@ __all__ = [
     "runs",
     "schedules",
     "standings",
+    "unknown_periods",
     "workers",
 ]
 

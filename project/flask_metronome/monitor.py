@@ -7,8 +7,8 @@ the lease first, so a monitor that slept past its time changes nothing.
 When nobody has been watching (the first start, or the database or every
 monitor was away) the monitor lets things settle before it judges: beats get a
 moment to decide what was due, workers time to renew their leases. Nothing is
-called missed or lost only because nobody could write. (The period itself is
-not recorded as ``unknown`` yet.)
+called missed, lost or stuck only because nobody could write. The period itself
+is kept as unknown (:mod:`flask_metronome.core.unknown`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import logging
 import random
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +25,11 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from flask_metronome.core.unknown import (
+    ABSENCE_SECONDS,
+    MONITOR_LEASE,
+    UnknownCause,
+)
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.messenger import telling_of
@@ -39,18 +44,17 @@ from flask_metronome.store import (
     retention,
     returns,
     sweeps,
+    unknown,
     watch,
     watching,
 )
 
 _log = logging.getLogger(__name__)
 
-LEASE = "monitor"
 SETTLING = "monitor.settling"
-#: The lease of a monitor that died is free after this.
-LEASE_TTL_SECONDS = 15.0
-#: No sweep for this long: nobody was watching.
-ABSENCE_SECONDS = 30.0
+#: The lease of a monitor that died is free after this, so that with the pause
+#: of the next one a deadline is noticed within ten seconds all the same.
+LEASE_TTL_SECONDS = 6.0
 #: After an absence beats decide first what was due meanwhile.
 SETTLE_BEATS_SECONDS = 10.0
 #: After an absence workers renew their leases first: so many leases long.
@@ -58,7 +62,7 @@ SETTLE_LEASES = 1.5
 #: How often old history is looked for.
 PRUNE_SECONDS = 600.0
 _MOST_ROUNDS = 20
-_LONGEST_BACKOFF_SECONDS = 30.0
+_LONGEST_BACKOFF_SECONDS = 5.0
 
 Step = Callable[[Connection, datetime], int]
 Chore = Callable[[], int]
@@ -105,6 +109,8 @@ class Monitor:
         self._lease: leases.Lease | None = None
         self._sightings = watch.Sightings()
         self._next_prune: datetime | None = None
+        self._why_absent = UnknownCause.NO_MONITOR
+        self._has_backlog = False
         self._telling = telling_of(settings)
         self._rules = watch.LossRules(
             lease_seconds=settings.lease_seconds,
@@ -121,7 +127,7 @@ class Monitor:
             now = self._database.now(connection)
             self._lease = leases.acquire(
                 connection,
-                LEASE,
+                MONITOR_LEASE,
                 holder=self._holder,
                 ttl_seconds=self._ttl_seconds,
                 now=now,
@@ -137,17 +143,24 @@ class Monitor:
         """Sweep until told to stop; outlives outages of the database."""
         failures = 0
         while not stop.is_set():
-            try:
-                self.sweep()
-                failures = 0
-            except Exception as error:
-                failures += 1
-                if not is_disconnect(error):
-                    _log.exception("sweep failed")
-                elif failures == 1:
-                    _log.warning("the monitor waits for the database: %s", error)
+            failures = 0 if self._swept(failures) else failures + 1
             stop.wait(self._pause_seconds(failures))
         self.resign()
+
+    def _swept(self, failures: int) -> bool:
+        try:
+            self.sweep()
+        except Exception as error:
+            if not is_disconnect(error):
+                _log.exception("sweep failed")
+                return False
+            # this monitor was there all the time, and could not see
+            self._why_absent = UnknownCause.NO_DATABASE
+            if not failures:
+                _log.warning("the monitor waits for the database: %s", error)
+            return False
+        self._why_absent = UnknownCause.NO_MONITOR
+        return True
 
     def resign(self) -> None:
         """Give the lease back, so that another monitor takes over at once."""
@@ -180,6 +193,10 @@ class Monitor:
         last = self._lease.previously_touched_at if self._lease else None
         absence = timedelta(seconds=max(ABSENCE_SECONDS, 2 * self._ttl_seconds))
         if last is None or now - last > absence:
+            if last is not None:
+                unknown.record(
+                    connection, since=last, until=now, cause=self._why_absent
+                )
             lasts = timedelta(seconds=SETTLE_LEASES * self._settings.lease_seconds)
             leases.put(
                 connection, SETTLING, holder=self._holder, now=now, until=now + lasts
@@ -201,11 +218,12 @@ class Monitor:
         chores["expired"] = self._bounded(sweeps.expire)
         chores["late"] = self._bounded(sweeps.flag_late)
         chores["limits"] = self._bounded(sweeps.set_longest_runtimes)
-        chores["overrun"] = self._bounded(sweeps.flag_overrun)
-        chores["stuck"] = self._bounded(
-            sweeps.flag_stuck, lease_seconds=self._settings.lease_seconds
-        )
         if now >= settled_at:
+            # an end may still lie in a spool, and leases may be old news
+            chores["overrun"] = self._bounded(sweeps.flag_overrun)
+            chores["stuck"] = self._bounded(
+                sweeps.flag_stuck, lease_seconds=self._settings.lease_seconds
+            )
             looking = {"rules": self._rules, "sightings": self._sightings}
             chores["lost"] = self._bounded(losses.mark_lost, **looking)
             chores["returned"] = self._bounded(returns.return_unreceived, **looking)
@@ -222,7 +240,7 @@ class Monitor:
         telling = {"telling": self._telling}
         chores = {
             "pending": self._bounded(judging.judge_pending, **telling),
-            "judged": self._bounded(judging.judge, **telling),
+            "judged": self._judge,
             "stuck_told": self._bounded(watching.judge_stuck, **telling),
             "over": self._bounded(watching.close_over, **telling),
         }
@@ -236,13 +254,25 @@ class Monitor:
                     connection, now=now, alive_since=since(now), **telling
                 )
             )
-        chores["notified"] = self._bounded(
-            watching.notify,
-            delay_seconds=self._settings.notify_delay_seconds,
-            again_seconds=self._settings.notify_again_seconds,
-            **telling,
-        )
+        chores["notified"] = self._notify
         return chores
+
+    def _judge(self) -> int:
+        judged = self._bounded(judging.judge, telling=self._telling)()
+        self._has_backlog = judged >= self._batch * _MOST_ROUNDS
+        return judged
+
+    def _notify(self) -> int:
+        """Tell of what is open; not halfway through what ended long ago."""
+        if self._has_backlog:
+            return 0
+        settings = self._settings
+        return self._bounded(
+            watching.notify,
+            telling=self._telling,
+            delay_seconds=settings.notify_delay_seconds,
+            again_seconds=settings.notify_again_seconds,
+        )()
 
     def _transacted(self, step: Step) -> Chore:
         return lambda: self._transaction(step)
@@ -309,12 +339,20 @@ class Monitor:
                     raise
                 failed.append(name)
                 _log.exception("the chore %s failed", name)
+        if failed:
+            self._count_failures(failed)
         return SweepReport(elected=True, changed=changed, failed=tuple(failed))
+
+    def _count_failures(self, chores: Sequence[str]) -> None:
+        with self._database.begin() as connection:
+            key = counters.CounterKey
+            name = counters.CHORE_FAILURES
+            counters.add(connection, {key(name, "", chore): 1 for chore in chores})
 
     def _transaction(self, step: Step) -> int:
         lease = self._lease
         if lease is None:
-            raise leases.LeaseLost(LEASE)
+            raise leases.LeaseLost(MONITOR_LEASE)
         with self._database.begin() as connection:
             now = self._database.now(connection)
             leases.hold(connection, lease, ttl_seconds=self._ttl_seconds, now=now)

@@ -11,7 +11,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,7 +22,7 @@ from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.messages import message_of
 from flask_metronome.revocation import stop_bodies
 from flask_metronome.state import State
-from flask_metronome.store import outbox
+from flask_metronome.store import counters, outbox
 from flask_metronome.store.outbox import OutboxRow
 from metronome_broker import (
     BrokerError,
@@ -166,6 +167,23 @@ class PublisherThread(threading.Thread):
             outbox.release(connection, report.unknown, why=report.error, **mine)
             outbox.record_refused(connection, refused, unroutable=False, **mine)
             outbox.record_refused(connection, returned, unroutable=True, **mine)
+            counters.add(connection, self._failures_in(report, returned))
+
+    def _failures_in(
+        self, report: PublishReport, returned: Mapping[str, str]
+    ) -> counters.Sums:
+        numbers = {
+            "unknown": len(report.unknown),
+            "nacked": len(report.nacked),
+            "returned": len(returned),
+        }
+        name = counters.PUBLISH_FAILURES
+        return Counter(
+            {
+                counters.CounterKey(name, self._owner, reason): number
+                for reason, number in numbers.items()
+            }
+        )
 
     def _declare_again(self) -> None:
         """Somebody took a lane's queue or binding away: put it back."""

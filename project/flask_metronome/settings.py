@@ -43,7 +43,7 @@ environment. An unknown name or a wrong value is an error that names it.
 ``CATCHUP_WINDOW_SECONDS``     how far back ``all`` looks (86400)
 ``LEASE_SECONDS``              how often beats and workers say they live (30
                                for workers; beats every 5)
-``MONITOR_SECONDS``            pause between two sweeps (5.0)
+``MONITOR_SECONDS``            pause between two sweeps (2.0)
 ``DATABASE_TIMEOUT_SECONDS``   deadline of one statement (10.0)
 ``CLAIM_WAIT_SECONDS``         how long a worker waits for the database
                                before it hands a delivery back (30.0)
@@ -126,7 +126,7 @@ class Settings:
     catchup_limit: int = 100
     catchup_window_seconds: float = 86_400.0
     lease_seconds: float = 30.0
-    monitor_seconds: float = 5.0
+    monitor_seconds: float = 2.0
     database_timeout_seconds: float = 10.0
     claim_wait_seconds: float = 30.0
     public_url: str | None = None

@@ -18,7 +18,7 @@ from flask_metronome.core.cadence import every
 from flask_metronome.core.run import run_id
 from flask_metronome.database import Database
 from flask_metronome.models import attempts, metadata, runs, schedules, workers
-from flask_metronome.monitor import LEASE, Monitor
+from flask_metronome.monitor import Monitor
 from flask_metronome.settings import Settings, read_settings
 from flask_metronome.store import counters
 from flask_metronome.store.numbers import isolate, read_snapshot
@@ -185,7 +185,6 @@ def test_every_chore_runs_and_judges(database: Database, settings: Settings) -> 
             now=clock.moment,
             version="1",
             lease_seconds=30,
-            monitor_lease=LEASE,
         )
     (numbers,) = snapshot.schedules
     assert numbers.sums["runs"] == {"expired": 1, "lost": 1}

@@ -229,6 +229,14 @@ class DurationsSchema(Schema):
     longest = fields.Float(allow_none=True)
 
 
+class UnknownPeriodSchema(Schema):
+    """A span in which nobody was watching."""
+
+    from_at = Instant()
+    to_at = Instant(allow_none=True, metadata={"description": "null: it goes on."})
+    cause = fields.String(metadata={"enum": ["no_monitor", "no_database"]})
+
+
 class StatsSchema(Schema):
     """What became of the runs due in a span."""
 
@@ -241,6 +249,7 @@ class StatsSchema(Schema):
     retries = fields.Integer()
     success_rate = fields.Float(allow_none=True)
     durations = fields.Nested(DurationsSchema, allow_none=True)
+    unknown_periods = fields.List(fields.Nested(UnknownPeriodSchema))
 
 
 class BeatSchema(Schema):

@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 
 from flask_metronome import schema
 from flask_metronome.dead_letters import DeadLetterWatch
+from flask_metronome.lane_watch import LaneWatch
 from flask_metronome.messenger import MessengerThreads
 from flask_metronome.monitor import Monitor
 from flask_metronome.state import state_of
@@ -45,17 +46,23 @@ def monitor(sweep_once: bool) -> None:
         signal.signal(number, on_signal)
     messengers = MessengerThreads(state)
     click.echo("monitor: watching")
-    watch = threading.Thread(
-        target=DeadLetterWatch(state).run, args=(stop,), name="metronome-dead"
-    )
-    watch.start()
+    watches = [
+        threading.Thread(target=watch.run, args=(stop,), name=f"metronome-{name}")
+        for name, watch in (
+            ("dead", DeadLetterWatch(state)),
+            ("lanes", LaneWatch(state)),
+        )
+    ]
+    for watch in watches:
+        watch.start()
     messengers.start()
     try:
         found.run(stop)
     finally:
         stop.set()
         messengers.stop()
-        watch.join()
+        for watch in watches:
+            watch.join()
 
 
 def _log_to_stderr() -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.core.run import BAD, RunState
+from flask_metronome.history.unknown import unknown_between
 from flask_metronome.history.values import Durations, Stats
 from flask_metronome.models import runs
 
@@ -48,6 +49,7 @@ async def stats_between(
     durations = None
     if schedule_id is not None:
         durations = await _durations(connection, conditions)
+    unknown = await unknown_between(connection, since, until)
     return Stats(
         since=since,
         until=until,
@@ -58,6 +60,7 @@ async def stats_between(
         retries=sum(int(row[4]) for row in rows),
         success_rate=success_rate(states),
         durations=durations,
+        unknown_periods=unknown,
     )
 
 

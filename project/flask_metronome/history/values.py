@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -245,11 +245,21 @@ class Durations:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UnknownPeriod:
+    """A span in which nobody was watching; ``to_at`` is ``None`` while it goes on."""
+
+    from_at: datetime
+    to_at: datetime | None
+    cause: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stats:
     """What became of the runs due between two instants.
 
     ``missed`` counts due times, so a range row counts as many as it spans.
     ``success_rate`` is succeeded ÷ ended by itself or missed; ``None`` if none.
+    ``unknown_periods`` are those in which nobody was watching.
     """
 
     since: datetime
@@ -261,6 +271,7 @@ class Stats:
     retries: int
     success_rate: float | None
     durations: Durations | None = None
+    unknown_periods: Sequence[UnknownPeriod] = ()
 
 
 def names_of(kind: type) -> tuple[str, ...]:

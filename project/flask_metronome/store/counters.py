@@ -8,16 +8,26 @@ not folded yet, so no sum ever falls, also when history is pruned.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    or_,
+    select,
+    update,
+)
 
 from flask_metronome.core.run import FINAL, AttemptState, MissedReason, RunState
 from flask_metronome.models import attempts, counters, runs
 from flask_metronome.store.upserts import merge_number
 from metronome_monitoring.buckets import (
+    DISPATCH_BUCKETS,
     RUN_DURATION_BUCKETS,
     START_DELAY_BUCKETS,
     bucket_label,
@@ -35,12 +45,22 @@ ATTEMPTS = "attempts"
 ATTEMPTS_LOST = "attempts_lost"
 REPUBLISHED = "republished"
 NOTIFICATIONS = "notifications"
+UNKNOWN = "unknown"
+UNKNOWN_MS = "unknown_ms"
+REDELIVERIES = "redeliveries"
+PUBLISH_FAILURES = "publish_failures"
+CHORE_FAILURES = "chore_failures"
+DROPPED = "records_dropped"
+TICK = "tick"
+DISPATCH_DELAY = "dispatch_delay"
+ATTEMPT_RUNTIME = "attempt_runtime"
 START_DELAY = "start_delay"
-START_DELAY_MS = "start_delay_ms"
 RUN_DURATION = "run_duration"
-RUN_DURATION_MS = "run_duration_ms"
 #: Not a sum but the greatest: milliseconds since 1970.
 LAST_SUCCESS_MS = "last_success_ms"
+
+#: What beats count, each under its own id: two of them never wait for each other.
+OF_BEATS = frozenset({TICK, f"{TICK}_ms", PUBLISH_FAILURES})
 
 #: What catch-up decided about due times that the scheduler had missed.
 _DECISIONS = frozenset(
@@ -49,12 +69,17 @@ _DECISIONS = frozenset(
 _FINAL_STATES = sorted(state.value for state in FINAL)
 _FLAGS = ("late", "overrun", "stuck")
 _IN = 500
+_KEY_CHARACTERS = 190
 #: In the column ``judged``: announced as missed while open; its end was judged.
 ANNOUNCED, ENDED = 1, 2
 
 
 class CounterKey(NamedTuple):
-    """One sum: its name, its schedule's key and its label."""
+    """One sum: its name, whose it is, and its label.
+
+    :param schedule: the schedule's key; of :data:`ATTEMPT_RUNTIME` the task, of what
+        beats count a beat's id; empty: of nobody in particular.
+    """
 
     name: str
     schedule: str
@@ -87,7 +112,11 @@ ATTEMPT_COLUMNS = (
     attempts.c.id,
     attempts.c.state,
     attempts.c.lost_cause,
+    attempts.c.task,
+    attempts.c.redelivered,
+    attempts.c.runtime_seconds,
     runs.c.schedule_key,
+    runs.c.lane,
 )
 
 
@@ -136,20 +165,36 @@ def missed_cause(row: Any) -> MissedReason:
     return MissedReason.PUBLISH_FAILED
 
 
+def durations(
+    name: str, of: str, seconds: float, bounds: Sequence[float], *, prefix: str = ""
+) -> Sums:
+    """One value's share of a histogram: its bucket, and its milliseconds.
+
+    :param prefix: comes before both labels, to tell histograms of one name apart.
+    """
+    label = prefix + bucket_label(seconds, bounds)
+    return Counter(
+        {
+            CounterKey(name, of, label): 1,
+            CounterKey(f"{name}_ms", of, prefix): round(seconds * 1000),
+        }
+    )
+
+
 def _durations_of(row: Any) -> Sums:
-    """The run's share of the histograms: start delay, and duration once final."""
+    """The run's share of the histograms: delays, and its duration once final."""
     sums: Sums = Counter()
     key = row.schedule_key
+    if row.published_at is not None:
+        sent = max(0.0, (row.published_at - row.fires_at).total_seconds())
+        sums.update(durations(DISPATCH_DELAY, key, sent, DISPATCH_BUCKETS))
     if row.started_at is None:
         return sums
     delay = max(0.0, (row.started_at - row.fires_at).total_seconds())
-    sums[CounterKey(START_DELAY, key, bucket_label(delay, START_DELAY_BUCKETS))] = 1
-    sums[CounterKey(START_DELAY_MS, key, "")] = round(delay * 1000)
+    sums.update(durations(START_DELAY, key, delay, START_DELAY_BUCKETS))
     if row.state in _FINAL_STATES and row.finished_at is not None:
         length = max(0.0, (row.finished_at - row.started_at).total_seconds())
-        label = bucket_label(length, RUN_DURATION_BUCKETS)
-        sums[CounterKey(RUN_DURATION, key, label)] = 1
-        sums[CounterKey(RUN_DURATION_MS, key, "")] = round(length * 1000)
+        sums.update(durations(RUN_DURATION, key, length, RUN_DURATION_BUCKETS))
     return sums
 
 
@@ -159,6 +204,19 @@ def sums_of_attempt(row: Any) -> Sums:
     sums[CounterKey(ATTEMPTS, row.schedule_key or "", row.state)] = 1
     if row.state == AttemptState.LOST:
         sums[CounterKey(ATTEMPTS_LOST, "", row.lost_cause or "unknown")] = 1
+    if row.redelivered:
+        sums[CounterKey(REDELIVERIES, "", row.lane or "")] = 1
+    if row.runtime_seconds is not None:
+        good = row.state == AttemptState.SUCCEEDED
+        sums.update(
+            durations(
+                ATTEMPT_RUNTIME,
+                row.task[:_KEY_CHARACTERS],
+                max(0.0, row.runtime_seconds),
+                RUN_DURATION_BUCKETS,
+                prefix="succeeded:" if good else "other:",
+            )
+        )
     return sums
 
 
@@ -216,6 +274,19 @@ def fold_attempts(connection: Connection, *, batch: int, now: datetime) -> int:
 def add(connection: Connection, sums: Mapping[CounterKey, int]) -> None:
     """Add to the sums inside the caller's transaction."""
     _merge(connection, sums, highest=False)
+
+
+def hand_over(connection: Connection, beat_ids: Sequence[str]) -> None:
+    """Add what these beats counted to what belongs to nobody in particular."""
+    if not beat_ids:
+        return
+    theirs = counters.c.schedule_key.in_(beat_ids)
+    rows = connection.execute(select(counters).where(theirs).with_for_update()).all()
+    sums: Sums = Counter()
+    for row in rows:
+        sums[CounterKey(row.name, "", row.label)] += row.value
+    add(connection, sums)
+    connection.execute(delete(counters).where(theirs))
 
 
 def _merge(

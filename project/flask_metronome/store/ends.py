@@ -10,11 +10,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from flask_metronome.core.ending import Ending, run_state_after
 from flask_metronome.core.run import FINAL, UNSTARTED, AttemptState, RunState
 from flask_metronome.models import attempts, runs
+from flask_metronome.store.upserts import comparable, plus_seconds
 
 
 def finish(connection: Connection, ending: Ending, *, now: datetime) -> bool:
@@ -121,9 +131,20 @@ def _move_run(
             runs.c.fence == fence,
             runs.c.state == RunState.STARTED,
         )
-        .values(updated_at=now, **_run_values(ending, state, runtime, now))
+        .values(
+            updated_at=now,
+            overrun=or_(runs.c.overrun, _is_overrun(connection.dialect.name, now)),
+            **_run_values(ending, state, runtime, now),
+        )
     )
     return bool(changed.rowcount)
+
+
+def _is_overrun(dialect: str, now: datetime) -> ColumnElement[bool]:
+    """Longer than its longest runtime, though no monitor looked in between."""
+    limit = plus_seconds(dialect, runs.c.started_at, runs.c.max_runtime_seconds)
+    is_over = limit < comparable(dialect, now)
+    return and_(runs.c.max_runtime_seconds.is_not(None), is_over)
 
 
 #: A due time that was missed keeps why, also when it ran after all.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from flask_metronome.core import incident as rules
 from flask_metronome.core.incident import Ended, Kind, Standing, Verdict
@@ -79,7 +79,7 @@ class _Case:
 def judge(
     connection: Connection, *, batch: int, now: datetime, telling: Telling
 ) -> int:
-    """Judge runs that have ended; how many."""
+    """Judge runs that have ended, in the order of their ends; how many."""
     found = connection.execute(
         select(*_COLUMNS)
         .where(
@@ -88,6 +88,8 @@ def judge(
             runs.c.provisional.is_(False),
             runs.c.judged < ENDED,
         )
+        # as they ended: a monitor that was away may find days of them
+        .order_by(func.coalesce(runs.c.finished_at, runs.c.updated_at), runs.c.due_at)
         .limit(batch)
         .with_for_update(skip_locked=True)
     ).all()

@@ -36,7 +36,11 @@ def mark_lost(
             attempts.c.worker_id,
             attempts.c.started_at,
             attempts.c.fence,
-        ).where(attempts.c.state == AttemptState.RUNNING)
+        ).where(
+            # never counted while it runs; said so that the index serves
+            attempts.c.counted.is_(False),
+            attempts.c.state == AttemptState.RUNNING,
+        )
     ).all()
     live = Workers.read(connection, rules.alive_since(now))
     _forget_ended(sightings, {row.id for row in running})

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from flask_metronome.core.incident import IncidentState
 from flask_metronome.core.run import LIVE, UNSTARTED
-from flask_metronome.models import (
-    beats,
-    incidents,
-    leases,
-    runs,
-    schedules,
-    workers,
-)
+from flask_metronome.models import incidents, runs, schedules, standings
 from flask_metronome.store import counters
+from flask_metronome.store.process_numbers import process_numbers, seconds_of
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
 #: Schedules with series of their own; the rest shares one name, so that a
 #: mistake that makes schedules without end does not drown Prometheus.
 MOST_SCHEDULES = 1000
 OTHERS = "__other__"
-#: A beat is up while its heartbeat is at most this old.
-BEAT_UP_SECONDS = 15.0
+#: Tasks with series of their own.
+MOST_TASKS = 200
 _LIVE = sorted(state.value for state in LIVE)
 _UNSTARTED = sorted(state.value for state in UNSTARTED)
 
@@ -41,7 +36,7 @@ def read_snapshot(
     now: datetime,
     version: str,
     lease_seconds: float,
-    monitor_lease: str,
+    celery: str = "",
     most_schedules: int = MOST_SCHEDULES,
 ) -> Snapshot:
     """Every number as of ``now``.
@@ -59,23 +54,37 @@ def read_snapshot(
             schedules.c.next_due_at,
             schedules.c.miss_after_at,
             schedules.c.last_due_at,
-        ).order_by(schedules.c.created_at, schedules.c.id)
+            schedules.c.max_runtime_seconds,
+            schedules.c.bad_in_a_row.label("bad_limit"),
+            standings.c.bad_in_a_row,
+            standings.c.pending,
+            standings.c.last_bad_at,
+        )
+        .select_from(
+            schedules.outerjoin(standings, standings.c.schedule_id == schedules.c.id)
+        )
+        .order_by(schedules.c.created_at, schedules.c.id)
     ).all()
     by_schedule = _by_schedule(sums)
     at_work = _open_runs(connection)
     newest = {key.schedule: moment for key, moment in successes.items()}
     numbers = [
-        _schedule(row, by_schedule, at_work, newest.get(row.key), now) for row in rows
+        _schedule(row, by_schedule, at_work.get(row.key), newest.get(row.key), now)
+        for row in rows
     ]
     if len(numbers) > most_schedules:
         rest = _together(numbers[most_schedules:])
         numbers = [*numbers[:most_schedules], rest]
+    processes = process_numbers(connection, now, lease_seconds)
+    processes["dropped"] += sums[counters.CounterKey(counters.DROPPED, "", "")]
     return Snapshot(
         version=version,
+        celery=celery,
         schedules=tuple(numbers),
-        sums=by_schedule.get("", {}),
+        tasks=_tasks(by_schedule),
+        sums=_of_nobody(by_schedule),
         incidents_open=_incidents(connection),
-        **_processes(connection, now, lease_seconds, monitor_lease),
+        **processes,
     )
 
 
@@ -94,43 +103,93 @@ def _by_schedule(sums: Mapping[counters.CounterKey, int]) -> BySchedule:
     return found
 
 
-def _open_runs(connection: Connection) -> dict[str, Counter[str]]:
+def _of_nobody(by_schedule: BySchedule) -> dict[str, Counter[str]]:
+    """What belongs to no schedule; of what beats count the sum over all of them."""
+    found = defaultdict(Counter, by_schedule.get("", {}))
+    for key, sums in by_schedule.items():
+        if key:
+            for name in sums.keys() & counters.OF_BEATS:
+                found[name] = found[name] + sums[name]
+    return dict(found)
+
+
+def _tasks(by_schedule: BySchedule) -> dict[str, Mapping[str, Mapping[str, int]]]:
+    """The runtimes of attempts by task; those beyond the bound share one name."""
+    names = (counters.ATTEMPT_RUNTIME, f"{counters.ATTEMPT_RUNTIME}_ms")
+    found: dict[str, Mapping[str, Mapping[str, int]]] = {}
+    rest: dict[str, Counter[str]] = defaultdict(Counter)
+    for task in sorted(task for task, sums in by_schedule.items() if names[0] in sums):
+        sums = {name: by_schedule[task][name] for name in names}
+        if len(found) < MOST_TASKS:
+            found[task] = sums
+            continue
+        for name in names:
+            rest[name].update(sums[name])
+    return found | ({OTHERS: rest} if rest else {})
+
+
+@dataclass(kw_only=True, slots=True)
+class _AtWork:
+    """The open runs of one schedule."""
+
+    in_progress: int = 0
+    waiting: int = 0
+    stuck: int = 0
+    oldest: datetime | None = None
+
+
+def _open_runs(connection: Connection) -> dict[str, _AtWork]:
     """Runs at work, by schedule; the index on the state keeps history out."""
     rows = connection.execute(
-        select(runs.c.schedule_key, runs.c.state, runs.c.stuck, func.count().label("n"))
+        select(
+            runs.c.schedule_key,
+            runs.c.state,
+            runs.c.stuck,
+            func.count().label("n"),
+            func.min(runs.c.started_at).label("oldest"),
+        )
         .where(runs.c.state.in_([*_LIVE, *_UNSTARTED]))
         .group_by(runs.c.schedule_key, runs.c.state, runs.c.stuck)
     )
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    found: dict[str, _AtWork] = defaultdict(_AtWork)
     for row in rows:
-        at_work = row.state in _LIVE
-        found[row.schedule_key]["in_progress" if at_work else "waiting"] += row.n
-        if at_work and row.stuck:
-            found[row.schedule_key]["stuck"] += row.n
+        mine = found[row.schedule_key]
+        if row.state not in _LIVE:
+            mine.waiting += row.n
+            continue
+        mine.in_progress += row.n
+        mine.stuck += row.n if row.stuck else 0
+        mine.oldest = min(filter(None, (mine.oldest, row.oldest)), default=None)
     return found
 
 
 def _schedule(
     row: Any,
     by_schedule: BySchedule,
-    at_work: Mapping[str, Counter[str]],
+    at_work: _AtWork | None,
     last_success_ms: int | None,
     now: datetime,
 ) -> ScheduleNumbers:
-    open_runs = at_work.get(row.key, Counter())
+    at_work = at_work or _AtWork()
+    age = 0.0 if at_work.oldest is None else (now - at_work.oldest).total_seconds()
     return ScheduleNumbers(
         key=row.key,
         task=row.task,
         lane=row.lane,
         state=row.state,
         enabled=row.state == "active",
-        next_due_at=_seconds(row.next_due_at),
-        last_due_at=_seconds(row.last_due_at),
+        next_due_at=seconds_of(row.next_due_at),
+        last_due_at=seconds_of(row.last_due_at),
         last_success_at=None if last_success_ms is None else last_success_ms / 1000,
+        last_bad_at=seconds_of(row.last_bad_at),
+        max_runtime_seconds=row.max_runtime_seconds,
         overdue_seconds=_overdue_seconds(row, now),
-        in_progress=open_runs["in_progress"],
-        waiting=open_runs["waiting"],
-        stuck=open_runs["stuck"],
+        bad_in_a_row=(row.bad_in_a_row or 0) + (row.pending or 0),
+        bad_limit=row.bad_limit,
+        in_progress=at_work.in_progress,
+        waiting=at_work.waiting,
+        stuck=at_work.stuck,
+        oldest_seconds=max(0.0, age),
         sums=by_schedule.get(row.key, {}),
     )
 
@@ -158,6 +217,9 @@ def _together(rest: Iterable[ScheduleNumbers]) -> ScheduleNumbers:
         enabled=any(m.enabled for m in members),
         next_due_at=min(due, default=None),
         last_success_at=max((m.last_success_at or 0.0 for m in members), default=None),
+        last_bad_at=max((m.last_bad_at or 0.0 for m in members), default=None),
+        bad_in_a_row=max((m.bad_in_a_row for m in members), default=0),
+        oldest_seconds=max((m.oldest_seconds for m in members), default=0.0),
         overdue_seconds=max((m.overdue_seconds for m in members), default=0.0),
         in_progress=sum(m.in_progress for m in members),
         waiting=sum(m.waiting for m in members),
@@ -174,36 +236,3 @@ def _incidents(connection: Connection) -> dict[str, int]:
         .group_by(incidents.c.kind)
     )
     return {str(kind): int(number) for kind, number in rows}
-
-
-def _processes(
-    connection: Connection, now: datetime, lease_seconds: float, monitor_lease: str
-) -> dict[str, Any]:
-    beat_since = now - timedelta(seconds=BEAT_UP_SECONDS)
-    worker_since = now - timedelta(seconds=3 * lease_seconds)
-    beat_rows = connection.execute(
-        select(beats.c.heartbeat_at, beats.c.stopped_at)
-    ).all()
-    active = connection.scalars(
-        select(workers.c.active).where(
-            workers.c.heartbeat_at >= worker_since, workers.c.stopped_at.is_(None)
-        )
-    ).all()
-    swept = connection.scalar(
-        select(leases.c.touched_at).where(leases.c.name == monitor_lease)
-    )
-    ticks = [row.heartbeat_at for row in beat_rows]
-    return {
-        "beats_up": sum(
-            row.stopped_at is None and row.heartbeat_at >= beat_since
-            for row in beat_rows
-        ),
-        "beat_last_tick_at": _seconds(max(ticks, default=None)),
-        "workers_up": len(active),
-        "executing": sum(len(listed) for listed in active),
-        "monitor_last_sweep_at": _seconds(swept),
-    }
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()

@@ -7,6 +7,7 @@ schedule's high-water mark keeps a pruned due time from firing again.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Column, Connection, Table, delete, select
 
@@ -19,8 +20,10 @@ from flask_metronome.models import (
     mutes,
     results,
     runs,
+    unknown_periods,
     workers,
 )
+from flask_metronome.store import counters
 from flask_metronome.store.upserts import rows_changed
 
 _FINAL = sorted(state.value for state in FINAL)
@@ -87,27 +90,46 @@ def prune_results(
 def prune_incidents(
     connection: Connection, *, batch: int, now: datetime, days: float
 ) -> int:
-    """Delete incidents and mutes that were over before that many days ago."""
+    """Delete incidents, mutes and unknown periods that were over before then."""
     cutoff = now - timedelta(days=days)
-    return _delete_older(
-        connection, incidents, incidents.c.id, incidents.c.closed_at, cutoff, batch
-    ) + _delete_older(connection, mutes, mutes.c.id, mutes.c.until_at, cutoff, batch)
+    ends = (
+        (incidents, incidents.c.id, incidents.c.closed_at),
+        (mutes, mutes.c.id, mutes.c.until_at),
+        (unknown_periods, unknown_periods.c.id, unknown_periods.c.to_at),
+    )
+    return sum(
+        _delete_older(connection, table, key, moment, cutoff, batch)
+        for table, key, moment in ends
+    )
 
 
 def prune_processes(connection: Connection, *, batch: int, now: datetime) -> int:
-    """Delete the rows of beats and workers that have long been gone."""
+    """Delete the rows of beats and workers that have long been gone.
+
+    What they counted is added to what others did.
+    """
     cutoff = now - timedelta(days=GONE_DAYS)
-    return _delete_older(
-        connection, beats, beats.c.id, beats.c.heartbeat_at, cutoff, batch
-    ) + _delete_older(
-        connection, workers, workers.c.id, workers.c.heartbeat_at, cutoff, batch
-    )
+    gone = connection.execute(
+        select(workers.c.id, workers.c.dropped)
+        .where(workers.c.heartbeat_at < cutoff)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    ).all()
+    dropped = sum(row.dropped for row in gone)
+    counters.add(connection, {counters.CounterKey(counters.DROPPED, "", ""): dropped})
+    connection.execute(delete(workers).where(workers.c.id.in_([r.id for r in gone])))
+    old = connection.scalars(
+        select(beats.c.id).where(beats.c.heartbeat_at < cutoff).limit(batch)
+    ).all()
+    counters.hand_over(connection, old)
+    connection.execute(delete(beats).where(beats.c.id.in_(old)))
+    return max(len(gone), len(old))
 
 
 def _delete_older(
     connection: Connection,
     table: Table,
-    key: Column[str],
+    key: Column[Any],
     moment: Column[datetime],
     cutoff: datetime,
     batch: int,

@@ -36,6 +36,8 @@ from flask_metronome.store.upserts import comparable, plus_seconds, rows_changed
 RELEASED_SECONDS = 30.0
 #: Stuck: so many times its longest runtime, and its worker still lists it.
 STUCK_FACTOR = 2.0
+#: So many of a schedule's newest runs are looked at for its usual runtime.
+_FAR_ENOUGH = 500
 
 _UNSTARTED = sorted(state.value for state in UNSTARTED)
 
@@ -133,14 +135,20 @@ def set_longest_runtimes(connection: Connection, *, batch: int, now: datetime) -
 
 
 def _last_runtimes(connection: Connection, schedule_id: str) -> list[float]:
-    found = connection.scalars(
-        select(runs.c.runtime_seconds)
-        .where(
-            runs.c.schedule_id == schedule_id,
-            runs.c.state == RunState.SUCCEEDED,
-            runs.c.runtime_seconds.is_not(None),
-        )
+    # bounded: one that has failed for a year is not read back to its last success
+    newest = (
+        select(runs.c.state, runs.c.runtime_seconds, runs.c.due_at)
+        .where(runs.c.schedule_id == schedule_id)
         .order_by(runs.c.due_at.desc())
+        .limit(_FAR_ENOUGH)
+        .subquery()
+    )
+    found = connection.scalars(
+        select(newest.c.runtime_seconds)
+        .where(
+            newest.c.state == RunState.SUCCEEDED, newest.c.runtime_seconds.is_not(None)
+        )
+        .order_by(newest.c.due_at.desc())
         .limit(SAMPLES)
     )
     return list(found)

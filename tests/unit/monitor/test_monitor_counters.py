@@ -10,7 +10,6 @@ import pytest
 from flask_metronome.core.claim import Delivery, Verdict
 from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import AttemptState
-from flask_metronome.monitor import LEASE
 from flask_metronome.store import claims, counters, ends, outbox
 from flask_metronome.store.numbers import isolate, read_snapshot
 from flask_metronome.store.ticks import tick
@@ -33,7 +32,6 @@ def _snapshot(world: Any, **options: Any) -> Snapshot:
             now=world.now,
             version="1",
             lease_seconds=30,
-            monitor_lease=LEASE,
             **options,
         )
 

@@ -131,8 +131,7 @@ def test_what_started_or_ended_is_not_late(world: Any, tick: str, state: str) ->
 def test_overrun_is_longer_than_the_longest_runtime(world: Any, tick: str) -> None:
     monitor = world.settled()
     run = world.run(tick, "started", started_at=world.now, max_runtime_seconds=60.0)
-    world.clock.tick(60)
-    assert world.sweep(monitor)["overrun"] == 0
+    assert world.wait(monitor, 60)["overrun"] == 0
     world.clock.tick(0.002)
     assert world.sweep(monitor)["overrun"] == 1
     assert world.row(run).overrun
@@ -160,10 +159,9 @@ def test_without_a_longest_runtime_the_usual_one_is_taken(
             counted=True,
         )
     assert usual_longest_seconds(runtimes) == limit
+    monitor = world.settled()
     run = world.run(tick, "started", started_at=world.now, fence=1)
-    monitor = world.monitor()
-    world.clock.tick(300)
-    assert world.sweep(monitor)["limits"] == 0
+    assert world.wait(monitor, 300)["limits"] == 0
     world.clock.tick(0.1)
     assert world.sweep(monitor)["limits"] == (limit is not None)
     assert world.row(run).max_runtime_seconds == limit
@@ -177,9 +175,8 @@ def test_stuck_needs_a_live_worker_that_lists_it(world: Any, tick: str) -> None:
     )
     worker = world.worker(active=[run])
     world.attempt(run, worker_id=worker)
-    world.clock.tick(60)
-    report = world.sweep(monitor)
-    assert (report["overrun"], report["stuck"]) == (1, 0)
+    found = world.wait(monitor, 60)
+    assert (found["overrun"], found["stuck"]) == (1, 0)
     world.clock.tick(0.002)
     assert world.sweep(monitor)["stuck"] == 1
     assert world.row(run).stuck
@@ -192,7 +189,7 @@ def test_overrun_alone_is_not_stuck(world: Any, tick: str) -> None:
     )
     worker = world.worker(active=[])
     world.attempt(run, worker_id=worker)
-    world.clock.tick(61)
+    world.wait(monitor, 61)
     world.heartbeat(worker)
     world.sweep(monitor)
     row = world.row(run)
