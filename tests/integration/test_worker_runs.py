@@ -154,7 +154,7 @@ def test_hard_time_limit(site: Site) -> None:
         "time_limit",
         "timed_out",
     )
-    assert 0.9 < run.runtime_seconds < 5
+    assert 0.9 < run.runtime_seconds < 20
     assert len(site.bodies(run.id)) == 1
     assert site.result(run.id).state == "FAILURE"
 
