@@ -46,12 +46,24 @@ def require_write() -> None:
     _require(write=True)
 
 
-def caller() -> str:
-    """Who writes, for the audit: the name in HTTP basic, else where from."""
+def may_write() -> bool:
+    """Whether the current caller would be let change things: what to offer it."""
+    try:
+        _require(write=True)
+    except (Unauthorized, Forbidden):
+        return False
+    return True
+
+
+def caller(through: str = "api") -> str:
+    """Who writes, for the audit: the name in HTTP basic, else through what and where.
+
+    :param through: ``api`` or ``page``.
+    """
     given = request.authorization
     if given is not None and given.type == "basic" and given.username:
         return str(given.username)[:100]
-    return f"api {request.remote_addr or 'unknown'}"
+    return f"{through} {request.remote_addr or 'unknown'}"
 
 
 def _require(*, write: bool) -> None:

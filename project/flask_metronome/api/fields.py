@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from marshmallow import ValidationError, fields
 
 from flask_metronome.core.run import iso_utc
+
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?")
 
 
 class Instant(fields.Field[datetime]):
@@ -40,6 +43,23 @@ class Instant(fields.Field[datetime]):
         except OverflowError:
             raise ValidationError(self.expected) from None
         return moment
+
+
+class FormInstant(Instant):
+    """An instant from ``<input type=datetime-local>``, which is UTC there."""
+
+    expected = "an instant such as 2027-01-31T08:00, UTC"
+
+    def _deserialize(
+        self,
+        value: Any,
+        attr: str | None,
+        data: Mapping[str, Any] | None,
+        **kwargs: Any,
+    ) -> datetime:
+        if _LOCAL.fullmatch(str(value)):
+            value = f"{value}Z"
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Whole(fields.Field[int]):

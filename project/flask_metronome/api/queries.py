@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from marshmallow import Schema
 
-from flask_metronome.api.fields import AnyOf, Flag, Instant, OneOf, Text, Whole
+from flask_metronome.api.fields import (
+    AnyOf,
+    Flag,
+    FormInstant,
+    Instant,
+    OneOf,
+    Text,
+    Whole,
+)
 from flask_metronome.core.run import RunState
 from flask_metronome.core.schedule import STATES
 from flask_metronome.history.cursor import MOST, USUAL
@@ -12,6 +20,8 @@ from flask_metronome.history.runs import FLAGS
 
 #: Spans that statistics are made over, in seconds.
 WINDOWS = {"1h": 3600, "1d": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
+#: Spans to come, in seconds.
+SPANS = {"6h": 6 * 3600, "1d": 86_400, "7d": 7 * 86_400}
 RUN_STATES = tuple(state.value for state in RunState)
 
 
@@ -82,12 +92,23 @@ class PreviewBody(Schema):
 
 
 class NowQuery(Schema):
-    """Which schedules the first page shows, and whether just its live part."""
+    """Which schedules the first page shows."""
 
     q = Text(190, load_default=None)
+    lane = Text(63, load_default=None)
+    show = OneOf(("look", *STATES), load_default=None)
     cursor = Text(1000, load_default=None)
-    part = OneOf(("now",), load_default=None)
+
+
+class ComingQuery(Schema):
+    """Over which span to come, and of which lane."""
+
+    span = OneOf(tuple(SPANS), load_default="1d")
+    lane = Text(63, load_default=None)
 
 
 class RunPageQuery(RunQuery):
-    """The same filters as in the API, from a form."""
+    """The same filters as in the API, from a form: instants without Z are UTC."""
+
+    due_after = FormInstant(load_default=None)
+    due_before = FormInstant(load_default=None)

@@ -12,10 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.errors import NotFound
 from flask_metronome.history.cursor import USUAL, mark_of, read_cursor, write_cursor
-from flask_metronome.history.values import Slice, names_of
+from flask_metronome.history.values import RunView, Slice, names_of
 from flask_metronome.models import incidents, messages, mutes
 
 _MOST = 200
+_FEW = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +125,28 @@ async def list_incidents(
         last = items[limit - 1]
         following = write_cursor(mark, (last.opened_at, last.id))
     return Slice(items=tuple(items[:limit]), next_cursor=following)
+
+
+async def incidents_of_run(
+    connection: AsyncConnection, run: RunView
+) -> list[IncidentView]:
+    """The incidents in whose span a bad run lies: the first ones of its schedule."""
+    statement = (
+        select(*_COLUMNS)
+        .where(
+            incidents.c.schedule_key == run.schedule_key,
+            incidents.c.bad_since <= run.due_at,
+            or_(
+                incidents.c.first_run == run.id,
+                incidents.c.last_run == run.id,
+                incidents.c.last_due_at >= run.due_at,
+            ),
+        )
+        .order_by(incidents.c.opened_at)
+        .limit(_FEW)
+    )
+    rows = (await connection.execute(statement)).mappings()
+    return [IncidentView(**row) for row in rows]
 
 
 async def get_incident(connection: AsyncConnection, incident_id: str) -> IncidentDetail:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -114,17 +113,40 @@ async def attempts_of(connection: AsyncConnection, run_id: str) -> list[AttemptV
     return [AttemptView(**row) for row in rows]
 
 
-async def latest(
-    connection: AsyncConnection,
-    states: Sequence[str],
-    *,
-    limit: int,
-    due_after: datetime | None = None,
-) -> list[RunView]:
-    """The newest runs in any of these states."""
-    wanted = RunFilter(states=tuple(states), due_after=due_after)
-    part = await list_runs(connection, wanted, limit=limit)
-    return list(part.items)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbours:
+    """The runs of the same schedule right before and after one, by id."""
+
+    before: str | None
+    after: str | None
+
+
+async def neighbours_of(connection: AsyncConnection, run: RunView) -> Neighbours:
+    """What came before and after a run, by due time."""
+    same = (
+        runs.c.schedule_id
+        == select(runs.c.schedule_id).where(runs.c.id == run.id).scalar_subquery()
+    )
+    tie = runs.c.due_at == run.due_at
+    older = or_(runs.c.due_at < run.due_at, and_(tie, runs.c.id < run.id))
+    newer = or_(runs.c.due_at > run.due_at, and_(tie, runs.c.id > run.id))
+    # the first half of each is what the index can begin at
+    before = (
+        select(runs.c.id)
+        .where(same, runs.c.due_at <= run.due_at, older)
+        .order_by(runs.c.due_at.desc(), runs.c.id.desc())
+        .limit(1)
+    )
+    after = (
+        select(runs.c.id)
+        .where(same, runs.c.due_at >= run.due_at, newer)
+        .order_by(runs.c.due_at, runs.c.id)
+        .limit(1)
+    )
+    return Neighbours(
+        before=(await connection.execute(before)).scalar_one_or_none(),
+        after=(await connection.execute(after)).scalar_one_or_none(),
+    )
 
 
 async def schedule_id(connection: AsyncConnection, key: str) -> str:

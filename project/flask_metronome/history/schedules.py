@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.errors import NotFound
 from flask_metronome.history.cursor import USUAL, mark_of, read_cursor, write_cursor
+from flask_metronome.history.troubled import in_trouble
 from flask_metronome.history.values import Bar, ScheduleView, Slice, names_of
 from flask_metronome.models import UtcDateTime, runs, schedules
 
@@ -50,13 +51,17 @@ async def list_schedules(
     *,
     limit: int = USUAL,
     cursor: str | None = None,
+    troubled_at: datetime | None = None,
 ) -> Slice[ScheduleView]:
     """The schedules that ``wanted`` names, by key.
 
+    :param troubled_at: only those that somebody should look at, as of that instant.
     :raises InputInvalid: naming ``cursor``, when it is not of this list.
     """
     mark = mark_of("schedules", wanted)
     conditions = _conditions(wanted)
+    if troubled_at is not None:
+        conditions.append(in_trouble(troubled_at))
     if cursor:
         conditions.append(schedules.c.key > read_cursor(mark, cursor, (str,))[0])
     statement = (
@@ -80,6 +85,21 @@ async def get_schedule(connection: AsyncConnection, key: str) -> ScheduleView:
     if row is None:
         raise NotFound("schedule", key)
     return ScheduleView(**row)
+
+
+async def coming_schedules(
+    connection: AsyncConnection, until: datetime, *, lane: str | None, limit: int
+) -> list[ScheduleView]:
+    """The schedules that are due up to an instant, the soonest first."""
+    conditions = _conditions(ScheduleFilter(lane=lane, enabled=True))
+    statement = (
+        select(*_COLUMNS)
+        .where(schedules.c.next_due_at <= until, *conditions)
+        .order_by(schedules.c.next_due_at, schedules.c.key)
+        .limit(limit)
+    )
+    rows = (await connection.execute(statement)).mappings()
+    return [ScheduleView(**row) for row in rows]
 
 
 async def strips(

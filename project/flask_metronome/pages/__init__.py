@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from flask import Flask
 
-from flask_metronome.pages import incidents, now, run, schedule
+from flask_metronome.pages import (
+    actions,
+    coming,
+    incidents,
+    now,
+    run,
+    schedule,
+    system,
+)
 from flask_metronome.pages.blueprint import pages
 
 __all__ = ["register_pages"]
 
 #: Importing them puts their views on the blueprint.
-_VIEWS = (now, schedule, run, incidents)
+_VIEWS = (now, schedule, run, incidents, coming, system, actions)
 
 
 def register_pages(app: Flask, url_prefix: str) -> None:

@@ -8,10 +8,10 @@ from flask_metronome.api.incident_schemas import STATES, IncidentQuery
 from flask_metronome.api.parsing import query_of
 from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.core.notice import cause_words
-from flask_metronome.history import incidents
+from flask_metronome.history import audit, incidents
 from flask_metronome.history.incidents import IncidentView
+from flask_metronome.pages.actions import SPANS
 from flask_metronome.pages.blueprint import pages
-from flask_metronome.state import state_of
 
 _KINDS = {
     "failed": "failed",
@@ -19,6 +19,7 @@ _KINDS = {
     "stuck": "is stuck",
     "blocked": "is blocked by a run that does not end",
 }
+_CHANGES = 10
 _TONES = {"missed": "missed", "blocked": "warn"}
 
 
@@ -43,8 +44,8 @@ async def list_incidents() -> str:
         mutes=quiet,
         query=query,
         states=STATES,
+        spans=SPANS,
         now=now,
-        page_seconds=state_of().settings.page_seconds,
     )
 
 
@@ -55,12 +56,17 @@ async def incident(incident_id: str) -> str:
     async with reading() as connection:
         now = await database_now(connection)
         found = await incidents.get_incident(connection, incident_id)
+        changes = await audit.list_audit(
+            connection, subject=incident_id, limit=_CHANGES
+        )
     return render_template(
         "metronome/incident.html",
         found=found,
         incident=found.incident,
+        scope=_scope(found.incident),
+        spans=SPANS,
+        changes=changes.items,
         now=now,
-        page_seconds=state_of().settings.page_seconds,
     )
 
 
@@ -77,3 +83,11 @@ def incident_words(found: IncidentView) -> str:
 def incident_tone(found: IncidentView) -> str:
     """The look of an incident."""
     return "quiet" if found.state == "closed" else _TONES.get(found.kind, "bad")
+
+
+def _scope(found: IncidentView) -> str:
+    """What to mute, to hear no more of it."""
+    if found.schedule_key is not None:
+        return f"schedule:{found.schedule_key}"
+    lane = (found.cause or "").removeprefix("lane:")
+    return f"lane:{lane}" if lane != (found.cause or "") else "*"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask import render_template, request
+from flask import render_template
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.api.definitions import cadence_words
@@ -17,8 +17,10 @@ from flask_metronome.api.queries import NowQuery
 from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.broker_probe import BrokerSight, see_broker
 from flask_metronome.core.run import RunState
-from flask_metronome.history import processes, runs, schedules
+from flask_metronome.core.schedule import STATES
+from flask_metronome.history import processes, runs, schedules, troubled
 from flask_metronome.history.incidents import IncidentView, list_incidents
+from flask_metronome.history.troubled import Standings
 from flask_metronome.history.values import (
     Bar,
     BeatView,
@@ -37,13 +39,14 @@ from flask_metronome.state import State, state_of
 _ROWS = 100
 _LATEST = 60
 _TROUBLES = 8
+_NAMED = 6
 _BROKER_SECONDS = 1.5
 _GOING_ON = ("open", "acknowledged")
 _FAILED = (RunState.FAILED, RunState.TIMED_OUT, RunState.LOST)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class ShownSchedule:
     """One schedule on the page."""
 
     schedule: ScheduleView
@@ -61,77 +64,86 @@ class Trouble:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AtWork:
+    """Who is at work."""
+
+    beats: Sequence[BeatView]
+    workers: Sequence[WorkerView]
+    lanes: Sequence[LaneView]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Now:
     """All that the first page shows, of one instant."""
 
     now: datetime
-    rows: Sequence[Row]
+    rows: Sequence[ShownSchedule]
     next_cursor: str | None
-    beats: Sequence[BeatView]
-    workers: Sequence[WorkerView]
-    lanes: Sequence[LaneView]
+    standings: Standings
+    at_work: AtWork
     broker: BrokerSight
     missed: Sequence[Trouble]
     failed: Sequence[Trouble]
     incidents: Sequence[IncidentView]
 
     @property
+    def count(self) -> int:
+        """How many schedules there are, but for the retired."""
+        states = self.standings.by_state
+        return sum(states.values()) - states.get("retired", 0)
+
+    @property
     def live_beats(self) -> int:
         """How many beats live."""
-        return sum(beat.alive for beat in self.beats)
+        return sum(beat.alive for beat in self.at_work.beats)
 
     @property
     def live_workers(self) -> int:
         """How many workers live."""
-        return sum(worker.alive for worker in self.workers)
-
-    @property
-    def troubled(self) -> Sequence[Row]:
-        """The schedules that somebody should look at."""
-        return [row for row in self.rows if row.standing.trouble]
+        return sum(worker.alive for worker in self.at_work.workers)
 
     @property
     def unserved(self) -> Sequence[LaneView]:
         """Lanes with schedules and no worker."""
-        return [lane for lane in self.lanes if lane.schedules and not lane.workers]
+        lanes = self.at_work.lanes
+        return [lane for lane in lanes if lane.schedules and not lane.workers]
 
 
 @pages.get("/")
 @on_loop
 async def now() -> str:
-    """The first page, or with ``?part=now`` just what changes on it."""
+    """The first page."""
     query = query_of(NowQuery)
-    seen = await _see(state_of(), query)
-    name = "now_part.html" if query["part"] else "now.html"
+    state = state_of()
+    seen = await _see(state, query)
     return render_template(
-        f"metronome/{name}",
-        seen=seen,
-        q=query["q"],
-        page_seconds=state_of().settings.page_seconds,
-        address=request.full_path,
+        "metronome/now.html", seen=seen, query=query, lanes=state.lanes
     )
 
 
 async def _see(state: State, query: dict[str, Any]) -> Now:
     # the broker may be slow, the page must not be: both are asked at once
     broker = asyncio.create_task(asyncio.to_thread(see_broker, state, _BROKER_SECONDS))
-    wanted = schedules.ScheduleFilter(q=query["q"])
     async with reading(state) as connection:
         moment = await database_now(connection)
+        standings = await troubled.standings(connection, moment, limit=_NAMED)
         part = await schedules.list_schedules(
-            connection, wanted, limit=_ROWS, cursor=query["cursor"]
+            connection,
+            _wanted(query),
+            limit=_ROWS,
+            cursor=query["cursor"],
+            troubled_at=moment if query["show"] == "look" else None,
         )
         strips = await schedules.strips(connection, [item.id for item in part.items])
-        who = await _at_work(connection, state, moment)
+        who = await at_work(connection, state, moment)
         missed, failed = await _latest(connection)
         going_on = await list_incidents(connection, states=_GOING_ON, limit=_TROUBLES)
     return Now(
         now=moment,
         rows=_rows(part, strips, moment),
         next_cursor=part.next_cursor,
-        beats=who[0],
-        workers=who[1],
-        lanes=who[2],
+        standings=standings,
+        at_work=who,
         broker=await broker,
         missed=missed,
         failed=failed,
@@ -139,15 +151,23 @@ async def _see(state: State, query: dict[str, Any]) -> Now:
     )
 
 
-async def _at_work(
+def _wanted(query: dict[str, Any]) -> schedules.ScheduleFilter:
+    show = query["show"]
+    return schedules.ScheduleFilter(
+        q=query["q"], lane=query["lane"], states=(show,) if show in STATES else ()
+    )
+
+
+async def at_work(
     connection: AsyncConnection, state: State, moment: datetime
-) -> tuple[Sequence[BeatView], Sequence[WorkerView], Sequence[LaneView]]:
+) -> AtWork:
+    """The beats, workers and lanes of an instant."""
     beats = await processes.list_beats(connection, moment)
     workers = await processes.list_workers(
         connection, moment, state.settings.lease_seconds
     )
     lanes = await processes.list_lanes(connection, state.lanes, workers)
-    return beats, workers, lanes
+    return AtWork(beats=beats, workers=workers, lanes=lanes)
 
 
 async def _latest(
@@ -179,9 +199,9 @@ def _due_times(run: RunView) -> int:
 
 def _rows(
     part: Slice[ScheduleView], strips: dict[str, list[Bar]], moment: datetime
-) -> list[Row]:
+) -> list[ShownSchedule]:
     return [
-        Row(
+        ShownSchedule(
             schedule=item,
             words=cadence_words(item.cadence),
             standing=standing_of(item, strips.get(item.id, ()), moment),

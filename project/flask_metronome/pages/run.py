@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flask import Request, render_template, request, url_for
@@ -10,12 +13,44 @@ from flask_metronome.api.parsing import query_of
 from flask_metronome.api.queries import RUN_STATES, RunPageQuery
 from flask_metronome.api.runs import run_filter
 from flask_metronome.async_views import database_now, on_loop, reading
-from flask_metronome.history import runs
-from flask_metronome.history.runs import FLAGS
+from flask_metronome.core.death import DeadReason
+from flask_metronome.core.run import OPEN
+from flask_metronome.history import audit, children, incidents, runs
+from flask_metronome.history.children import ChildView
+from flask_metronome.history.incidents import IncidentView
+from flask_metronome.history.runs import FLAGS, ORIGINS, Neighbours
+from flask_metronome.history.values import AuditLine, RunDetail
 from flask_metronome.pages.blueprint import pages
 from flask_metronome.pages.waterfall import lay_out
 from flask_metronome.shown import as_shown
 from flask_metronome.state import State, state_of
+
+_CHANGES = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenRun:
+    """All that the page shows of one run, of one instant."""
+
+    now: datetime
+    run: RunDetail
+    neighbours: Neighbours
+    children: Sequence[ChildView]
+    incidents: Sequence[IncidentView]
+    changes: Sequence[AuditLine]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.run.state in OPEN
+
+    @property
+    def is_dead_letter(self) -> bool:
+        """Whether a message of it lies among the dead letters."""
+        reasons = {reason.value for reason in DeadReason}
+        return self.run.error_type == "DeadLetter" or (
+            self.run.reason in reasons - {DeadReason.EXPIRED}
+        )
 
 
 @pages.get("/runs")
@@ -36,25 +71,57 @@ async def list_runs() -> str:
         older=_older(request, part.next_cursor),
         states=RUN_STATES,
         flags=FLAGS,
+        origins=ORIGINS,
         lanes=state_of().lanes,
-        page_seconds=state_of().settings.page_seconds,
+        filtered=any(map(query.get, _FILTERS)),
     )
+
+
+_FILTERS = (
+    "schedule",
+    "task",
+    "lane",
+    "state",
+    "flag",
+    "origin",
+    "worker",
+    "due_after",
+    "due_before",
+)
 
 
 @pages.get("/runs/<run_id>")
 @on_loop
 async def run(run_id: str) -> str:
     """One run: its phases, its attempts, its errors."""
+    state = state_of()
+    seen = await _see(run_id)
+    found = seen.run
+    return render_template(
+        "metronome/run.html",
+        seen=seen,
+        run=as_shown(state.celery, found),
+        waterfall=lay_out(found, seen.now),
+        flower=_flower(state, run_id),
+        now=seen.now,
+    )
+
+
+async def _see(run_id: str) -> SeenRun:
     async with reading() as connection:
         now = await database_now(connection)
         found = await runs.get_run_detail(connection, run_id)
-    return render_template(
-        "metronome/run.html",
-        run=as_shown(state_of().celery, found),
-        waterfall=lay_out(found, now),
-        flower=_flower(state_of(), run_id),
+        beside = await runs.neighbours_of(connection, found)
+        started = await children.children_of(connection, run_id)
+        told = await incidents.incidents_of_run(connection, found)
+        changes = await audit.list_audit(connection, subject=run_id, limit=_CHANGES)
+    return SeenRun(
         now=now,
-        page_seconds=state_of().settings.page_seconds,
+        run=found,
+        neighbours=beside,
+        children=started,
+        incidents=told,
+        changes=changes.items,
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flask_metronome.history.schedules import STRIP
-from flask_metronome.history.stats import success_rate
+from flask_metronome.history.stats import durations_of, success_rate
 from flask_metronome.history.values import Bar
 from flask_metronome.pages.words import bar_title, tone
 
@@ -53,6 +53,8 @@ class Strip:
     bars: tuple[DrawnBar, ...]
     summary: str
     success_rate: float | None
+    median_seconds: float | None
+    longest_seconds: float
 
 
 def draw(bars: Sequence[Bar], now: datetime, *, length: int = STRIP) -> Strip:
@@ -71,6 +73,8 @@ def draw(bars: Sequence[Bar], now: datetime, *, length: int = STRIP) -> Strip:
         bars=drawn,
         summary=_summary(shown),
         success_rate=success_rate(_counts(shown)),
+        median_seconds=_median(shown),
+        longest_seconds=longest,
     )
 
 
@@ -105,6 +109,13 @@ def _seconds(bar: Bar, now: datetime) -> float:
     if bar.started_at is not None and bar.state in ("started", "retrying"):
         return max(0.0, (now - bar.started_at).total_seconds())
     return 0.0
+
+
+def _median(bars: Sequence[Bar]) -> float | None:
+    good = [bar for bar in bars if bar.state == "succeeded"]
+    return durations_of(
+        [bar.runtime_seconds for bar in good if bar.runtime_seconds is not None]
+    ).p50
 
 
 def _mark(bar: Bar) -> str | None:

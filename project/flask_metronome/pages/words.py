@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
-from flask_metronome.history.values import Bar, RunView
+from flask_metronome.history.values import AuditLine, Bar, RunView
 
 STATE_WORDS = {
     "planned": "planned",
@@ -43,6 +44,22 @@ LOST_WORDS = {
     "connection": "its worker lost the broker",
     "superseded": "another delivery took over",
 }
+ACTION_WORDS = {
+    "schedule.add": "added it",
+    "schedule.edit": "changed it",
+    "schedule.pause": "paused it",
+    "schedule.resume": "resumed it",
+    "schedule.remove": "removed it",
+    "schedule.retire": "retired it",
+    "schedule.trigger": "ran it by hand",
+    "schedule.backfill": "had past due times run",
+    "run.rerun": "ran it again",
+    "run.cancel": "cancelled it",
+    "incident.acknowledge": "acknowledged it",
+    "incident.close": "closed it",
+    "mute.add": "muted it",
+    "mute.end": "ended the mute",
+}
 #: The look of each state: shape and colour follow it, never the colour alone.
 TONES = {
     "succeeded": "good",
@@ -73,6 +90,22 @@ def reason_words(reason: str | None) -> str:
         return ""
     known = REASON_WORDS.get(reason) or LOST_WORDS.get(reason)
     return known or reason.replace("_", " ")
+
+
+def action_words(action: str) -> str:
+    """What somebody did, in words."""
+    return ACTION_WORDS.get(action, action.replace(".", " ").replace("_", " "))
+
+
+def change_words(line: AuditLine) -> str:
+    """What is to be said of a change: why, or which fields. Never their values."""
+    detail = line.detail or {}
+    for name in ("reason", "note"):
+        if detail.get(name):
+            return str(detail[name])
+    if line.action == "schedule.edit":
+        return ", ".join(detail)
+    return ""
 
 
 def lost_words(cause: str | None) -> str:
@@ -112,6 +145,12 @@ def instant(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def iso(moment: datetime) -> str:
+    """«2027-01-31T08:00:00.000Z», for ``<time datetime>``."""
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
 def ago(moment: datetime, now: datetime) -> str:
     """«in 12 s», «5 min ago»; the coarsest unit that says enough."""
     seconds = (moment - now).total_seconds()
@@ -125,6 +164,21 @@ def ago(moment: datetime, now: datetime) -> str:
     else:
         text = f"{round(size / 86_400)} d"
     return f"in {text}" if seconds > 0 else f"{text} ago"
+
+
+def json_words(value: object) -> str:
+    """A value as JSON that a person can read; the template escapes it."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def origin_words(origin: str) -> str:
+    """Why a run exists, in words."""
+    kind, _, name = origin.partition(":")
+    if kind == "backfill":
+        return f"backfill {name}"
+    return {"auto": "its cadence", "manual": "by hand", "event": "another's end"}.get(
+        kind, kind
+    )
 
 
 def percent(share: float | None) -> str:

@@ -137,7 +137,7 @@ def test_an_incident_of_a_schedule_that_failed_is_on_its_page(site: Any) -> None
     incident(site, state="closed", open_key=None, closed_at=NOW, close_reason="good")
     listed = site.page("/incidents?state=closed").text
     assert "daily failed" in listed
-    assert "No incident." in site.page("/incidents?state=open").text
+    assert "No incident fits." in site.page("/incidents?state=open").text
 
 
 def test_the_command_line_lists_acknowledges_and_mutes(site: Any) -> None:

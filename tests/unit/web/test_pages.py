@@ -73,7 +73,16 @@ def busy(site: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/?part=now", "/runs", "/schedules/report", "/schedules/nothing"]
+    "path",
+    [
+        "/",
+        "/runs",
+        "/schedules/report",
+        "/schedules/nothing",
+        "/coming",
+        "/system",
+        "/incidents",
+    ],
 )
 def test_every_page_is_whole_and_takes_nothing_from_elsewhere(
     site: Any, path: str
