@@ -65,12 +65,18 @@ def _digits(text: str) -> str:
 
 
 _own: str | None = None
+_main_pid = 0
 
 
 def set_worker_id(worker_id: str | None) -> None:
     """Say which worker this process belongs to; forked pool processes inherit it."""
-    global _own
-    _own = worker_id
+    global _own, _main_pid
+    _own, _main_pid = worker_id, os.getpid()
+
+
+def in_pool_process() -> bool:
+    """Whether this is a process of a worker's pool and not its main one."""
+    return _own is not None and os.getpid() != _main_pid
 
 
 def own_worker_id() -> str | None:

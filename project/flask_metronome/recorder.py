@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Callable
@@ -43,6 +44,10 @@ logger = logging.getLogger(__name__)
 
 #: How often a worker looks whether its spool can be written.
 _REPLAY_SECONDS = 2.0
+#: A heartbeat that could not be written is tried again so soon.
+_AGAIN_SECONDS = 2.0
+#: How long a worker that ends has for what it still has to say.
+_STOP_SECONDS = 3.0
 
 
 def connect_recorder(celery_app: Any) -> Recorder:
@@ -224,67 +229,70 @@ class Recorder:
 
 
 class Lease:
-    """A thread of a worker's main process that says: alive, and executing these."""
+    """Threads of a worker's main process: one says «alive, and executing these».
+
+    The other replays the spool, so that a long one costs no heartbeat.
+    """
 
     def __init__(self, state: State, ledger: Ledger, consumer: Any) -> None:
         self._state = state
         self._ledger = ledger
         self._consumer = consumer
         self._over = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name="metronome-lease", daemon=True
-        )
+        self._threads = [
+            threading.Thread(target=work, name=f"metronome-{name}", daemon=True)
+            for name, work in (("lease", self._live), ("spool", self._replay))
+        ]
         self._dropped = 0
 
     def start(self) -> None:
         """Begin; the first heartbeat is written at once."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Replay what can be, note the end, within a few seconds."""
         self._over.set()
-        self._thread.join(3.0)
+        give_up = time.monotonic() + _STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
         try:
-            if not self._ledger.spool.is_empty():
-                self._ledger.replay()
+            self._ledger.replay(stop=lambda: time.monotonic() > give_up)
             with self._state.database.begin() as connection:
                 now = self._state.database.now(connection)
                 workers.stop(connection, own_worker_id() or "", now=now)
         except Exception as error:
             logger.warning("The worker's end could not be noted: %s", error)
 
-    def _run(self) -> None:
+    def _live(self) -> None:
         seconds = self._state.settings.lease_seconds
-        waited = seconds
         while True:
-            if waited >= seconds:
-                waited = 0.0
-                self._beat()
-            if not self._ledger.spool.is_empty():
-                self._replay()
-            pause = min(_REPLAY_SECONDS, seconds - waited)
-            if self._over.wait(pause):
+            said = self._beat()
+            if self._over.wait(seconds if said else min(seconds, _AGAIN_SECONDS)):
                 return
-            waited += pause
 
-    def _beat(self) -> None:
+    def _replay(self) -> None:
+        while not self._over.wait(_REPLAY_SECONDS):
+            try:
+                count = self._ledger.replay(stop=self._over.is_set)
+                if count:
+                    logger.info("%d spooled records are written", count)
+            except Exception:
+                logger.exception("The spool could not be replayed")
+
+    def _beat(self) -> bool:
         self._dropped += self._ledger.take_dropped()
         try:
+            words = self._words()
             with self._state.database.begin() as connection:
                 now = self._state.database.now(connection)
-                workers.heartbeat(connection, self._words(), now=now)
+                workers.heartbeat(connection, words, now=now)
             self._dropped = 0
         except Exception as error:
             level = logging.WARNING if is_disconnect(error) else logging.ERROR
             logger.log(level, "The worker's lease could not be written: %s", error)
-
-    def _replay(self) -> None:
-        try:
-            count = self._ledger.replay()
-            if count:
-                logger.info("%d spooled records are written", count)
-        except Exception:
-            logger.exception("The spool could not be replayed")
+            return False
+        return True
 
     def _words(self) -> WorkerBeat:
         return WorkerBeat(
@@ -293,7 +301,8 @@ class Lease:
             pid=os.getpid(),
             version=version("Flask-Metronome"),
             lanes=_lanes(self._consumer, self._state.topology),
-            active=_active(),
+            # what ended and could not be told yet is not lost
+            active=sorted({*_active(), *self._ledger.waiting()}),
             dropped=self._dropped,
         )
 

@@ -8,6 +8,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from billiard.exceptions import WorkerLostError
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry
 from flask import current_app, has_app_context
@@ -25,7 +26,7 @@ from flask_metronome.endings import (
     run_of,
 )
 from flask_metronome.errors import DatabaseUnreachable
-from flask_metronome.identity import own_worker_id
+from flask_metronome.identity import in_pool_process, own_worker_id
 from flask_metronome.shown import patterns_of
 from flask_metronome.state import state_of
 from flask_metronome.store.ledger import Ledger, ledger_of
@@ -113,6 +114,14 @@ class MetronomeTask(Task):
         except Reject as reject:
             self._end(request, rejection(request, reject, self._patterns()))
             raise
+        except Exception:
+            raise
+        except BaseException as error:
+            if in_pool_process():
+                raise
+            # a pool of threads forgets a body that leaves like this: nobody
+            # would ever acknowledge its message or end its run
+            raise WorkerLostError("Worker exited prematurely: exit.") from error
 
     def _traced_body(self, args: Any, kwargs: Any) -> Any:
         """What the class after us would do; Celery's own would push a 2nd request."""

@@ -91,11 +91,11 @@ def receive(connection: Connection, run_ids: Sequence[str], *, now: datetime) ->
 
 
 def is_holder(connection: Connection, run_id: str, fence: int) -> bool:
-    """Whether this fence holds the run now."""
+    """Whether this fence holds the run, until this transaction ends."""
     held = select(runs.c.id).where(
         runs.c.id == run_id, runs.c.fence == fence, runs.c.state == RunState.STARTED
     )
-    return connection.execute(held).first() is not None
+    return connection.execute(held.with_for_update()).first() is not None
 
 
 def _locked(connection: Connection, run_id: str) -> Row[Any] | None:

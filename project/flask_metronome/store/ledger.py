@@ -6,25 +6,33 @@ lost and never delays it for long: it goes to the spool and is replayed.
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from flask_metronome.core.claim import Delivery
 from flask_metronome.core.ending import Ending
-from flask_metronome.core.run import AttemptState, RunState
+from flask_metronome.core.run import RunState
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.settings import Settings
 from flask_metronome.spool import Outcome, Record, Spool
 from flask_metronome.store import claims, ends, results
 from flask_metronome.store.claims import Claim, KeyTaken
+from flask_metronome.store.records import (
+    Closing,
+    bare,
+    read_closing,
+    read_ending,
+    read_result,
+    record_of,
+    runs_of,
+)
 from flask_metronome.store.results import Result
 from flask_metronome.store.writer import Writer
 
@@ -33,19 +41,11 @@ logger = logging.getLogger(__name__)
 #: Run id and fence of a claim.
 Holder = tuple[str, int]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+#: A spooled record that was refused so often is written without its result.
+_MOST_REFUSALS = 10
 #: After a failed write, straight to the spool for so long: no task waits for
 #: the same dead database again and again.
 _REST_SECONDS = 5.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Closing:
-    """The end of a run that no worker has begun."""
-
-    run_id: str
-    state: RunState
-    reason: str
-    error: str | None = None
 
 
 class Ledger:
@@ -56,9 +56,8 @@ class Ledger:
         self._settings = settings
         self._resting_until = 0.0
         self._writer: Writer | None = None
+        self._refused: tuple[Record, int] = ({}, 0)
         self.spool = Spool(settings.data_dir / "spool")
-        #: Records that could neither be written nor spooled.
-        self.dropped = 0
 
     def claim(self, delivery: Delivery) -> Claim:
         """Claim a run, waiting for the database if it must.
@@ -68,6 +67,8 @@ class Ledger:
         """
         give_up = time.monotonic() + self._settings.claim_wait_seconds
         pause = _FIRST_PAUSE
+        if delivery.redelivered:
+            self._replay_first(give_up)
         while True:
             try:
                 return self._claim_once(delivery)
@@ -100,13 +101,13 @@ class Ledger:
                 return self._write_once(ending, result, holder)
             except Exception as error:
                 if not is_disconnect(error):
-                    self.dropped += 1
                     logger.exception("A task's end could not be written")
+                    self._write_bare(ending, result if holder is None else None)
                     return True
                 self._resting_until = time.monotonic() + _REST_SECONDS
                 logger.warning("The database is away, spooling: %s", error)
         if holder is None:  # progress is of no interest later
-            self._keep(_record(ending=ending, result=result))
+            self._keep(record_of(ending=ending, result=result))
         return True
 
     def post(
@@ -158,16 +159,16 @@ class Ledger:
         if writer is None or not writer.is_running:
             work()
         elif not writer.put(work):
-            self.dropped += 1
+            self.spool.count_drop()
 
     def _close_or_keep(self, closing: Closing) -> None:
         try:
             self._close_once(closing)
         except Exception as failure:
             if is_disconnect(failure):
-                self._keep(_record(closing=closing))
+                self._keep(record_of(closing=closing))
             else:
-                self.dropped += 1
+                self.spool.count_drop()
                 logger.exception("A run's end could not be written")
 
     def _close_once(self, closing: Closing, *, age_seconds: float = 0.0) -> None:
@@ -193,14 +194,33 @@ class Ledger:
                 raise
             self._resting_until = time.monotonic() + _REST_SECONDS
 
-    def replay(self) -> int:
-        """Write what is spooled, oldest first; how many records were done."""
-        return self.spool.replay(self._replay_one)
+    def replay(self, *, stop: Callable[[], bool] = lambda: False) -> int:
+        """Write what is spooled, oldest first; how many records were done.
+
+        :param stop: asked before each record; ``True`` leaves the rest for later.
+        """
+        return self.spool.replay(self._replay_one, stop=stop)
 
     def take_dropped(self) -> int:
-        """How many records this worker's processes dropped since last asked."""
-        dropped, self.dropped = self.dropped, 0
-        return dropped + self.spool.take_dropped()
+        """How many records this machine's workers dropped since last asked."""
+        return self.spool.take_dropped()
+
+    def waiting(self) -> set[str]:
+        """The ids of the tasks whose ends are spooled."""
+        if not self.spool.is_waiting():
+            return set()
+        return {each for record in self.spool.waiting() for each in runs_of(record)}
+
+    def _replay_first(self, give_up: float) -> None:
+        """What this machine's workers know must be written before it is judged.
+
+        A body may have ended, and only its message have come back.
+        """
+        give_up = min(give_up, time.monotonic() + _REST_SECONDS)
+        while self.spool.is_waiting() and time.monotonic() < give_up:
+            self.replay(stop=lambda: time.monotonic() >= give_up)
+            if self.spool.is_waiting():
+                time.sleep(_FIRST_PAUSE)  # another process is at it, or it is away
 
     def _claim_once(self, delivery: Delivery) -> Claim:
         with self._database.begin() as connection:
@@ -225,35 +245,66 @@ class Ledger:
             if ending is not None:
                 counts = ends.finish(connection, ending, now=now)
             if result is not None and counts:
-                results.store(connection, result, now=now)
+                results.store(connection, result, now=now, late=age_seconds > 0)
         return counts
+
+    def _write_bare(
+        self, ending: Ending | None, result: Result | None, age_seconds: float = 0.0
+    ) -> Outcome:
+        """How it ended, at least, where the database refuses what it said.
+
+        What is left out counts as dropped.
+        """
+        ending, result = bare(ending, result)
+        self.spool.count_drop()
+        if ending is None and result is None:
+            return "drop"
+        try:
+            self._write_once(ending, result, age_seconds=age_seconds)
+        except Exception as error:
+            if not is_disconnect(error):
+                logger.exception("Not even that it ended could be written")
+                return "drop"
+            self._keep(record_of(ending=ending, result=result))
+        return "done"
 
     def _keep(self, record: Record) -> None:
         if not self.spool.append(record):
             logger.error("The spool is full: a task's end was dropped")
 
     def _replay_one(self, record: Record, age_seconds: float) -> Outcome:
+        closing = read_closing(record.get("closing"))
+        ending = read_ending(record.get("ending"))
+        result = read_result(record.get("result"))
         try:
-            self._write_record(record, age_seconds)
+            if closing is not None:
+                self._close_once(closing, age_seconds=age_seconds)
+            else:
+                self._write_once(ending, result, age_seconds=age_seconds)
         except Exception as error:
-            if is_disconnect(error):
+            if is_disconnect(error) and not self._is_refused(record):
                 return "later"
-            self.dropped += 1
             logger.exception("A spooled record could not be written")
-            return "drop"
+            return self._write_bare(ending, result, age_seconds)
         return "done"
 
-    def _write_record(self, record: Record, age_seconds: float) -> None:
-        closing = record.get("closing")
-        if closing is not None:
-            values = {**closing, "state": RunState(closing["state"])}
-            self._close_once(Closing(**values), age_seconds=age_seconds)
-            return
-        self._write_once(
-            _read_ending(record.get("ending")),
-            _read_result(record.get("result")),
-            age_seconds=age_seconds,
-        )
+    def _is_refused(self, record: Record) -> bool:
+        """Whether the database is there and will not take this, again and again.
+
+        A result larger than the server's packets looks like a lost connection.
+        It must not block what comes after it.
+        """
+        seen, times = self._refused
+        times = times + 1 if seen == record else 1
+        self._refused = record, times
+        if times < _MOST_REFUSALS:
+            return False
+        try:
+            with self._database.read() as connection:
+                self._database.now(connection)
+        except Exception:
+            return False
+        return True
 
 
 _LEDGERS: WeakKeyDictionary[Database, Ledger] = WeakKeyDictionary()
@@ -267,44 +318,3 @@ def ledger_of(state: Any) -> Ledger:
             state.database, Ledger(state.database, state.settings)
         )
     return ledger
-
-
-def _record(
-    *,
-    ending: Ending | None = None,
-    result: Result | None = None,
-    closing: Closing | None = None,
-) -> Record:
-    record: Record = {}
-    if closing is not None:
-        record["closing"] = asdict(closing)
-    if ending is not None:
-        values = asdict(ending)
-        moment = ending.retry_at
-        values["retry_at"] = moment.isoformat() if moment else None
-        record["ending"] = values
-    if result is not None:
-        values = asdict(result)
-        if result.result is not None:
-            values["result"] = base64.b64encode(result.result).decode()
-        record["result"] = values
-    return record
-
-
-def _read_ending(values: Mapping[str, Any] | None) -> Ending | None:
-    if values is None:
-        return None
-    moment = values["retry_at"]
-    changed = {
-        "state": AttemptState(values["state"]),
-        "retry_at": datetime.fromisoformat(moment) if moment else None,
-    }
-    return Ending(**{**values, **changed})
-
-
-def _read_result(values: Mapping[str, Any] | None) -> Result | None:
-    if values is None:
-        return None
-    encoded = values["result"]
-    decoded = base64.b64decode(encoded) if encoded is not None else None
-    return Result(**{**values, "result": decoded})

@@ -7,13 +7,28 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Row, Table, case, delete, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Table,
+    case,
+    delete,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from flask_metronome.models import attempts, groups, results, runs
 
 #: Once a task has succeeded, nothing that comes later replaces it.
 _SUCCESS = "SUCCESS"
+#: Columns that say whether a row stays, in the order in which to change them.
+_DECIDING = ("updated_at", "status")
+#: What is true of a row that must not be replaced.
+Stays = ColumnElement[bool] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,14 +58,20 @@ class Result:
     run_id: str | None = None
 
 
-def store(connection: Connection, result: Result, *, now: datetime) -> None:
-    """Write a result in one statement; a success that is there stays."""
+def store(
+    connection: Connection, result: Result, *, now: datetime, late: bool = False
+) -> None:
+    """Write a result in one statement; a success that is there stays.
+
+    :param late: it was true at ``now``, some time ago: what was written since stays.
+    """
     values = asdict(result)
     done = values.pop("done")
     values |= {"updated_at": now, "done_at": now if done else None}
-    connection.execute(
-        _upsert(connection.dialect.name, results, values, unless=_SUCCESS)
-    )
+    stays = results.c.status == _SUCCESS
+    if late and result.status != _SUCCESS:
+        stays = or_(stays, results.c.updated_at > now)
+    connection.execute(_upsert(connection.dialect.name, results, values, unless=stays))
 
 
 def find(connection: Connection, task_id: str) -> Row[Any] | None:
@@ -124,31 +145,35 @@ def prune(connection: Connection, *, before: datetime, batch: int = 1000) -> int
 
 
 def _upsert(
-    dialect: str, table: Table, values: Mapping[str, Any], unless: str | None = None
+    dialect: str, table: Table, values: Mapping[str, Any], unless: Stays = None
 ) -> Any:
-    """Insert, or replace the row of the same key unless it has that status."""
+    """Insert, or replace the row of the same key unless that is true of it."""
     key = next(iter(table.primary_key.columns))
     if dialect in ("mysql", "mariadb"):
         return _mysql_upsert(table, key, values, unless)
     kind = postgresql if dialect == "postgresql" else sqlite
     statement = kind.insert(table).values(**values)
     changed = {name: statement.excluded[name] for name in values if name != key.name}
-    where = None if unless is None else table.c.status != unless
+    where = None if unless is None else not_(unless)
     return statement.on_conflict_do_update(
         index_elements=[key], set_=changed, where=where
     )
 
 
 def _mysql_upsert(
-    table: Table, key: Column[Any], values: Mapping[str, Any], unless: str | None
+    table: Table, key: Column[Any], values: Mapping[str, Any], unless: Stays
 ) -> Any:
     statement = mysql.insert(table).values(**values)
-    # evaluated from left to right on the row as changed so far: status is last
-    names = sorted((n for n in values if n != key.name), key=lambda n: n == "status")
+    # evaluated from left to right on the row as changed so far: what decides is
+    # last, and the status after the time, since a new success would stay
+    names = sorted(
+        (n for n in values if n != key.name),
+        key=lambda n: _DECIDING.index(n) if n in _DECIDING else -1,
+    )
     changed = []
     for name in names:
         new: Any = statement.inserted[name]
         if unless is not None:
-            new = case((table.c.status == unless, table.c[name]), else_=new)
+            new = case((unless, table.c[name]), else_=new)
         changed.append((name, new))
     return statement.on_duplicate_key_update(changed)

@@ -34,11 +34,11 @@ def test_records_come_back_in_order_and_once(spool: Spool) -> None:
     database = Database()
     for n in range(5):
         assert spool.append({"n": n})
-    assert not spool.is_empty()
+    assert spool.is_waiting()
     assert spool.replay(database.write) == 5
     assert spool.replay(database.write) == 0
     assert database.written == [0, 1, 2, 3, 4]
-    assert spool.is_empty()
+    assert not spool.is_waiting()
 
 
 def test_a_database_that_goes_away_again_gets_the_rest_later(spool: Spool) -> None:
@@ -69,10 +69,12 @@ def test_half_a_line_of_a_killed_process_is_passed_over(
     [file] = (tmp_path / "spool").glob("*.jsonl")
     with file.open("a") as broken:
         broken.write('{"spooled": 1, "rec')
+    assert spool.append({"n": 2})
     database = Database()
     spool.replay(database.write)
-    assert database.written == [1]
-    assert spool.is_empty()
+    assert database.written == [1, 2]
+    assert not spool.is_waiting()
+    assert spool.take_dropped() == 1
 
 
 def test_only_one_process_replays_at_a_time(spool: Spool) -> None:
@@ -94,6 +96,6 @@ def test_a_folder_that_cannot_be_made_drops(tmp_path: Path) -> None:
 
 def test_an_empty_spool_makes_no_folder(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
-    assert spool.is_empty()
+    assert not spool.is_waiting()
     assert spool.replay(Database().write) == 0
     assert not (tmp_path / "spool").exists()
