@@ -7,7 +7,8 @@ it parses, so whatever a user says anywhere wins.
 Two things are not options: its ``/metrics`` asks nobody for a password, and
 its page is open when none was set. So Flower's application class, as its
 command sees it, is replaced by a subclass that guards ``/metrics`` and makes
-sure that there is some authentication, unless it was refused explicitly.
+sure that there is some authentication, unless it was refused explicitly. It
+also links the page of a task to the page of its run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -26,11 +28,13 @@ import prometheus_client
 from flower.app import Flower
 from flower.utils import strtobool
 from flower.views import BaseHandler
+from flower.views.monitor import Healthcheck
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from tornado.options import options
-from tornado.web import authenticated
+from tornado.web import RedirectHandler, authenticated
 
 from metronome_monitoring.collector import MetronomeCollector
+from metronome_monitoring.flower_run_link import LinkedTask
 from metronome_monitoring.password import kept_password
 from metronome_monitoring.snapshot import Snapshot
 
@@ -60,6 +64,8 @@ class FlowerSettings:
     :param password_file: where a password is kept that was made by us.
     :param broker_api: URL of the broker's management API, if there is one.
     :param read: reads the numbers of our metrics.
+    :param prefix: the path that the Flask app shows Flower under, if it does.
+    :param run_link: the address of the run's page of a task, if it is one's.
     """
 
     user: str
@@ -67,6 +73,8 @@ class FlowerSettings:
     password_file: Path
     broker_api: str | None
     read: Callable[[], Snapshot]
+    prefix: str | None
+    run_link: Callable[[str], str | None]
 
 
 SettingsOf = Callable[[Any], FlowerSettings | None]
@@ -108,6 +116,8 @@ def configure(settings: FlowerSettings) -> None:
         set_default(name, value)
     if settings.broker_api:
         set_default("broker_api", settings.broker_api)
+    if settings.prefix:
+        set_default("url_prefix", settings.prefix.strip("/"))
     prometheus_client.REGISTRY.register(MetronomeCollector(settings.read))
 
     class Guarded(GuardedFlower):
@@ -132,9 +142,16 @@ class GuardedFlower(Flower):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         prefix = (self.options.url_prefix or "").strip("/")
-        path = f"/{prefix}/metrics" if prefix else "/metrics"
+        path = f"/{prefix}" if prefix else ""
         # handlers that are added come before those the class was made with
-        self.add_handlers(r".*", [(path, GuardedMetrics)])
+        self.add_handlers(
+            r".*",
+            [
+                (f"{path}/metrics", GuardedMetrics),
+                (f"{path}/task/(.+)", LinkedTask),
+                *(_outside(path) if path else ()),
+            ],
+        )
         self._require_authentication()
 
     def _require_authentication(self) -> None:
@@ -155,6 +172,21 @@ class GuardedFlower(Flower):
         else:
             said = f"the password {password} (kept in {ours.password_file})"
         print(f"Flower: user {ours.user}, {said}", flush=True)
+
+
+def _outside(path: str) -> Iterable[tuple[Any, ...]]:
+    """Who asks Flower itself need not know the prefix that our app shows it under."""
+    yield "/metrics", GuardedMetrics
+    yield "/healthcheck", Healthcheck
+    yield (
+        rf"/(?!{re.escape(path[1:])}(?:/|$))(.*)",
+        RedirectHandler,
+        {
+            # one leading slash only: two would lead to another host
+            "url": path + "/{0}",
+            "permanent": False,
+        },
+    )
 
 
 class GuardedMetrics(BaseHandler):

@@ -115,6 +115,10 @@ class DeadlineExceeded(MetronomeError):
         super().__init__(f"{what} took longer than {seconds:g} seconds.")
 
 
+class FlowerUnreachable(MetronomeError):
+    """Flower does not answer as it should; nothing of ours depends on it."""
+
+
 class Busy(MetronomeError):
     """There is no room for this right now; later there may be."""
 

@@ -25,7 +25,10 @@ environment. An unknown name or a wrong value is an error that names it.
                                once; each holds one of its threads (4)
 ``STREAM_SECONDS``             after which a stream ends, and its client begins
                                the next where it ended (25)
-``FLOWER_URL``                 proxy target and link target of Flower
+``FLOWER_URL``                 where this app reaches Flower, which it then shows
+                               at ``<prefix>/flower/`` (``http://flower:5555``);
+                               a path in it is Flower's ``url_prefix``, by
+                               default ``<prefix>/flower``
 ``FLOWER_USER``                Flower's user (``metronome``)
 ``FLOWER_PASSWORD``            Flower's password; unset: made at start and
                                printed
@@ -79,6 +82,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask_metronome.errors import SettingInvalid
@@ -151,6 +155,17 @@ class Settings:
         "apikey",
         "credential",
     )
+
+    @property
+    def flower_path(self) -> str:
+        """The path that Flower is under, when this app shows it."""
+        path = urlsplit(self.flower_url or "").path.rstrip("/")
+        return path or self.url_prefix + "/flower"
+
+    @property
+    def flower_password_file(self) -> Path:
+        """Where Flower keeps the password that it makes when none is set."""
+        return self.data_dir / "flower-password"
 
 
 def read_settings(
@@ -253,10 +268,25 @@ def _check(settings: Settings) -> None:
         raise SettingInvalid(
             PREFIX + "URL_PREFIX", "a path like /metronome", settings.url_prefix
         )
+    if settings.flower_url and not _is_plain_http(settings.flower_url):
+        raise SettingInvalid(
+            PREFIX + "FLOWER_URL", "a URL like http://flower:5555", settings.flower_url
+        )
     if settings.broker_url and "://" not in settings.broker_url:
         raise SettingInvalid(
             PREFIX + "BROKER_URL", "an amqp:// URL", settings.broker_url
         )
+
+
+def _is_plain_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        plain = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    more = parts.query or parts.fragment or parts.username
+    known = parts.scheme in ("http", "https") and bool(parts.hostname)
+    return known and plain and not more
 
 
 def settings_from_app(app: Any) -> Settings:

@@ -16,6 +16,7 @@ from flask_metronome.errors import (
     Conflict,
     DatabaseUnreachable,
     DeadlineExceeded,
+    FlowerUnreachable,
     InputInvalid,
     MetronomeError,
     NotFound,
@@ -61,6 +62,7 @@ _STATUS: tuple[tuple[type[Exception], HTTPStatus], ...] = (
     (SchemaBehind, HTTPStatus.SERVICE_UNAVAILABLE),
     (Busy, HTTPStatus.SERVICE_UNAVAILABLE),
     (DeadlineExceeded, HTTPStatus.GATEWAY_TIMEOUT),
+    (FlowerUnreachable, HTTPStatus.BAD_GATEWAY),
 )
 
 

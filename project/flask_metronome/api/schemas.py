@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_dump
 
 from flask_metronome.api.fields import Instant
+from flask_metronome.api.links import task_in_flower
 from flask_metronome.shown import shown_values
 from flask_metronome.state import state_of
 
@@ -191,6 +192,14 @@ class RunSchema(_WithoutSecrets):
 
 class RunDetailSchema(RunSchema):
     """A run with its attempts."""
+
+    flower = fields.Function(
+        lambda run: task_in_flower(run.id),
+        metadata={
+            "type": ["string", "null"],
+            "description": "Its page in Flower, if that is shown here.",
+        },
+    )
 
     attempts = fields.List(
         fields.Nested(AttemptSchema),

@@ -99,6 +99,7 @@ def _environ(state: State, layout: Layout, wanted: Wanted) -> dict[str, str]:
         "METRONOME_BROKER_URL": broker.url,
     }
     environ["METRONOME_FLOWER_URL"] = settings.flower_url or layout.flower_url
+    environ["METRONOME_PUBLIC_URL"] = settings.public_url or layout.web_url
     environ["METRONOME_FLOWER_USER"] = settings.flower_user
     environ["METRONOME_FLOWER_PASSWORD"] = (
         settings.flower_password or secrets.token_urlsafe(9)
@@ -175,7 +176,8 @@ def _announcement(state: State, layout: Layout, wanted: Wanted) -> str:
         "Metronome is up.",
         f"  page      {layout.page_url}",
         f"  API       {layout.page_url}api/v1/schedules",
-        f"  Flower    {layout.flower_url}/  ({login})",
+        f"  Flower    {layout.page_url}flower/",
+        f"            {layout.flower_url}/  (itself: {login})",
         f"  database  {state.database.public_url}",
         *(
             f"  {name:<8}  {layout.web_url}{path}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import not_, select
+from sqlalchemy import not_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flask_metronome.models import results
+from flask_metronome.models import results, runs
 
 #: A body that starts more than these is shown the first.
 LIMIT = 200
@@ -58,3 +58,13 @@ async def children_of(
     )
     rows = await connection.execute(statement)
     return [ChildView(**row) for row in rows.mappings()]
+
+
+async def run_of_task(connection: AsyncConnection, task_id: str) -> str | None:
+    """The run that a task is, or whose body started it; ``None``: no run's."""
+    own = select(runs.c.id.label("run_id")).where(runs.c.id == task_id)
+    started = select(results.c.run_id).where(
+        results.c.task_id == task_id, results.c.run_id.is_not(None)
+    )
+    found = await connection.execute(union_all(own, started).limit(1))
+    return found.scalar_one_or_none()

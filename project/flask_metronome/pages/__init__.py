@@ -7,6 +7,7 @@ from flask import Flask
 from flask_metronome.pages import (
     actions,
     coming,
+    flower,
     incidents,
     now,
     run,
@@ -18,7 +19,7 @@ from flask_metronome.pages.blueprint import pages
 __all__ = ["register_pages"]
 
 #: Importing them puts their views on the blueprint.
-_VIEWS = (now, schedule, run, incidents, coming, system, actions)
+_VIEWS = (now, schedule, run, incidents, coming, system, actions, flower)
 
 
 def register_pages(app: Flask, url_prefix: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Request, render_template, request, url_for
 
+from flask_metronome.api.links import task_in_flower
 from flask_metronome.api.parsing import query_of
 from flask_metronome.api.queries import RUN_STATES, RunPageQuery
 from flask_metronome.api.runs import run_filter
@@ -100,9 +101,9 @@ async def run(run_id: str) -> str:
     return render_template(
         "metronome/run.html",
         seen=seen,
-        run=as_shown(state.celery, found),
+        run=as_shown(state_of().celery, found),
         waterfall=lay_out(found, seen.now),
-        flower=_flower(state, run_id),
+        flower=task_in_flower(run_id),
         now=seen.now,
     )
 
@@ -134,9 +135,3 @@ def _older(asked: Request, cursor: str | None) -> str | None:
         if name != "cursor" and any(asked.args.getlist(name))
     }
     return url_for("metronome_pages.list_runs", **kept, cursor=cursor)
-
-
-def _flower(state: State, run_id: str) -> str | None:
-    if state.settings.flower_url is None:
-        return None
-    return f"{state.settings.flower_url.rstrip('/')}/task/{run_id}"
