@@ -77,6 +77,7 @@ incidents = Table(
     Index("ix_metronome_incidents_opened", "opened_at", "id"),
     Index("ix_metronome_incidents_schedule", "schedule_key", "opened_at"),
     Index("ix_metronome_incidents_part_of", "part_of"),
+    Index("ix_metronome_incidents_closed", "closed_at"),
 )
 
 #: Spans in which incidents are recorded and not notified.

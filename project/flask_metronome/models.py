@@ -198,6 +198,8 @@ runs = Table(
         sqlite_where=text("provisional"),
     ),
     Index("ix_metronome_runs_missed", "missed", "due_at"),
+    # what has changed since
+    Index("ix_metronome_runs_updated", "updated_at", "id"),
 )
 
 #: One execution of a run by a worker.
