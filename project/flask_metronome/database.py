@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flask_metronome.clock import Clock, DatabaseClock
 from flask_metronome.errors import DatabaseUnreachable, SettingInvalid
@@ -69,7 +70,8 @@ def _with_driver(url: str, drivers: dict[str, str]) -> URL:
 
 def is_disconnect(error: BaseException) -> bool:
     """Whether a database error means «not there now» and not «wrong»."""
-    if isinstance(error, DatabaseUnreachable):
+    # a pool whose connections all wait for an answer times out
+    if isinstance(error, (DatabaseUnreachable, PoolTimeout)):
         return True
     if not isinstance(error, DBAPIError):
         return False

@@ -77,6 +77,13 @@ class MetronomeRequest(Request):
         return super().send_event(type, **fields)
 
     @property
+    def _context(self) -> Any:
+        """Celery's request, with the process of the pool whose end it tells."""
+        context = super()._context
+        context.metronome_pid = self.worker_pid
+        return context
+
+    @property
     def _patterns(self) -> tuple[str, ...]:
         return patterns_of(self.app, self.name)
 

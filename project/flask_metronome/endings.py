@@ -90,6 +90,7 @@ def ending_of(
         state=state,
         fence=fence,
         worker_id=own_worker_id() if fence is None else None,
+        pid=getattr(request, "metronome_pid", None) if fence is None else None,
         runtime_seconds=None if since is None else time.monotonic() - since,
         **_error_values(error, trace, redact),
         **more,
@@ -192,7 +193,7 @@ def _retry(
         error=error,
         trace=trace,
         redact=redact,
-        retry_reason=redact_text(reason, redact) or None,
+        retry_reason=clip(redact_text(reason, redact), MESSAGE_LIMIT) or None,
         **_retry_time(retry),
     )
 

@@ -30,11 +30,14 @@ def is_gone(worker_id: str, pid: int) -> bool | None:
 
     :param pid: the worker's process id on its machine.
     """
-    plain = worker_id.replace("-", "")
-    machine = machine_mark()
-    if machine is None or plain[:8] != machine:
+    if not is_of_this_machine(worker_id):
         return None
-    return process_mark(pid) != plain[8:16]
+    return process_mark(pid) != worker_id.replace("-", "")[8:16]
+
+
+def is_of_this_machine(worker_id: str) -> bool:
+    """Whether the worker shares this machine's boot and process ids."""
+    return machine_mark() == worker_id[:8]
 
 
 def machine_mark() -> str | None:

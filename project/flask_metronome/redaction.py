@@ -72,8 +72,14 @@ def unmasked(given: Any, stored: Any, shown: Any, field: str) -> Any:
     return given
 
 
+def storable(text: str) -> str:
+    """``text`` without what no database keeps: NUL, and halves of a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 def clip(text: str, limit: int) -> str:
     """``text`` of at most about ``limit`` characters, with a mark where cut."""
+    text = storable(text)
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… (cut, {len(text) - limit} more characters)"
@@ -81,6 +87,7 @@ def clip(text: str, limit: int) -> str:
 
 def clip_middle(text: str, limit: int) -> str:
     """Like :func:`clip`, keeping both ends: a traceback's last lines matter most."""
+    text = storable(text)
     if len(text) <= limit:
         return text
     head = limit // 4

@@ -34,6 +34,7 @@ class Ending:
     :param fence: of the claim; ``None`` when a process that did not make the
         claim reports it (a worker's main process about its child).
     :param worker_id: with no fence, the worker whose attempt it is.
+    :param pid: with no fence, the process of its pool that had it, if known.
     :param comes_back: the broker will deliver the message again.
     :param retry_after_seconds: instead of ``retry_at``, from when it is written.
     :param runtime_seconds: measured by whoever ran it, if it could.
@@ -44,6 +45,7 @@ class Ending:
     state: AttemptState
     fence: int | None = None
     worker_id: str | None = None
+    pid: int | None = None
     reason: str | None = None
     error_type: str | None = None
     error: str | None = None

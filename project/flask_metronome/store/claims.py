@@ -53,15 +53,29 @@ class KeyTaken(Exception):
 
 
 def claim(
-    connection: Connection, delivery: Delivery, *, lease_seconds: float, now: datetime
+    connection: Connection,
+    delivery: Delivery,
+    *,
+    lease_seconds: float,
+    now: datetime,
+    tried: Sequence[datetime] = (),
 ) -> Claim:
     """Decide about a delivery and, if it may run, make it the run's holder.
 
     :param lease_seconds: how often workers say that they live.
+    :param tried: when this very claim was made before, if nobody knows whether
+        the database took it.
     :raises KeyTaken: the transaction must be rolled back and tried again.
     """
     run = _locked(connection, delivery.run_id)
     previous = _latest_attempt(connection, run) if run else None
+    if previous is not None and _is_own(previous, delivery, tried):
+        return Claim(
+            verdict=Verdict.CLAIM,
+            fence=previous.fence,
+            delivery=previous.delivery,
+            started_at=previous.started_at,
+        )
     judgement = judge(
         _run_view(run),
         _attempt_view(connection, previous, delivery, lease_seconds, now),
@@ -96,6 +110,17 @@ def is_holder(connection: Connection, run_id: str, fence: int) -> bool:
         runs.c.id == run_id, runs.c.fence == fence, runs.c.state == RunState.STARTED
     )
     return connection.execute(held.with_for_update()).first() is not None
+
+
+def _is_own(previous: Row[Any], delivery: Delivery, tried: Sequence[datetime]) -> bool:
+    """Whether the attempt is this very claim, whose commit nobody confirmed."""
+    return (
+        previous.state == AttemptState.RUNNING
+        and previous.started_at in tried
+        and previous.worker_id == delivery.worker_id
+        and previous.pid == delivery.pid
+        and previous.retries == delivery.retries
+    )
 
 
 def _locked(connection: Connection, run_id: str) -> Row[Any] | None:
@@ -158,7 +183,7 @@ def _may_be_alive(
         connection,
         attempt.worker_id,
         attempt.pid or 0,
-        own_id=delivery.worker_id,
+        started_at=attempt.started_at,
         lease_seconds=lease_seconds,
         now=now,
     )

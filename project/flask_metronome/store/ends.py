@@ -15,6 +15,8 @@ from sqlalchemy import (
     Connection,
     and_,
     case,
+    exists,
+    not_,
     null,
     or_,
     select,
@@ -23,6 +25,7 @@ from sqlalchemy import (
 
 from flask_metronome.core.ending import Ending, run_state_after
 from flask_metronome.core.run import FINAL, UNSTARTED, AttemptState, RunState
+from flask_metronome.identity import process_mark
 from flask_metronome.models import attempts, runs
 from flask_metronome.store.upserts import comparable, plus_seconds
 
@@ -45,7 +48,7 @@ def finish(connection: Connection, ending: Ending, *, now: datetime) -> bool:
     if runtime is None:
         runtime = _elapsed(connection, ending.run_id, fence, now)
     counts = _move_run(connection, ending, fence, runtime, now)
-    _end_attempt(connection, ending, fence, runtime, now)
+    _end_attempt(connection, ending, fence, runtime, now, counts=counts)
     return counts
 
 
@@ -89,8 +92,8 @@ def _fence_of_worker(connection: Connection, ending: Ending) -> int | None:
     connection.execute(
         select(runs.c.id).where(runs.c.id == ending.run_id).with_for_update()
     )
-    return connection.execute(
-        select(attempts.c.fence)
+    rows = connection.execute(
+        select(attempts.c.fence, attempts.c.pid)
         .where(
             attempts.c.task_id == ending.run_id,
             attempts.c.retries == ending.retries,
@@ -98,8 +101,16 @@ def _fence_of_worker(connection: Connection, ending: Ending) -> int | None:
             attempts.c.state == AttemptState.RUNNING,
         )
         .order_by(attempts.c.fence.desc())
-        .limit(1)
-    ).scalar()
+    ).all()
+    return next((row.fence for row in rows if _is_of_process(row, ending)), None)
+
+
+def _is_of_process(attempt: Any, ending: Ending) -> bool:
+    """Another process of that worker may be at the same run: a second delivery."""
+    if ending.pid is not None:
+        return bool(attempt.pid == ending.pid)
+    # nobody knows who had it; whoever lives reports for itself
+    return attempt.pid is None or process_mark(attempt.pid) is None
 
 
 def _elapsed(
@@ -130,6 +141,7 @@ def _move_run(
             runs.c.id == ending.run_id,
             runs.c.fence == fence,
             runs.c.state == RunState.STARTED,
+            ~_has_ended(ending, fence),
         )
         .values(
             updated_at=now,
@@ -138,6 +150,25 @@ def _move_run(
         )
     )
     return bool(changed.rowcount)
+
+
+def _may_end(ending: Ending) -> ColumnElement[bool]:
+    """Of an attempt: it runs, or was only inferred to be lost a moment ago.
+
+    A body whose process was about to be killed may still have told its end.
+    Once the loss is in the sums it stays.
+    """
+    state = attempts.c.state
+    runs_still = state == AttemptState.RUNNING
+    if ending.state is AttemptState.LOST or ending.fence is None:
+        return runs_still
+    return or_(runs_still, and_(state == AttemptState.LOST, ~attempts.c.counted))
+
+
+def _has_ended(ending: Ending, fence: int) -> ColumnElement[bool]:
+    """Whether its attempt has ended for good, though its run has not."""
+    mine = attempts.c.task_id == ending.run_id, attempts.c.fence == fence
+    return exists().where(*mine, not_(_may_end(ending)))
 
 
 def _is_overrun(dialect: str, now: datetime) -> ColumnElement[bool]:
@@ -191,6 +222,8 @@ def _end_attempt(
     fence: int,
     runtime: float | None,
     now: datetime,
+    *,
+    counts: bool,
 ) -> None:
     """Write the attempt's end; one that only was inferred gets its details."""
     state = attempts.c.state
@@ -206,7 +239,7 @@ def _end_attempt(
     mine = and_(attempts.c.task_id == ending.run_id, attempts.c.fence == fence)
     changed = connection.execute(
         update(attempts)
-        .where(mine, state == AttemptState.RUNNING)
+        .where(mine, _may_end(ending) if counts else state == AttemptState.RUNNING)
         .values(
             state=ending.state,
             ended_at=now,

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -69,9 +69,10 @@ class Ledger:
         pause = _FIRST_PAUSE
         if delivery.redelivered:
             self._replay_first(give_up)
+        tried: list[datetime] = []
         while True:
             try:
-                return self._claim_once(delivery)
+                return self._claim_once(delivery, tried)
             except Exception as error:
                 if time.monotonic() + pause > give_up:
                     raise DatabaseUnreachable(
@@ -222,13 +223,18 @@ class Ledger:
             if self.spool.is_waiting():
                 time.sleep(_FIRST_PAUSE)  # another process is at it, or it is away
 
-    def _claim_once(self, delivery: Delivery) -> Claim:
+    def _claim_once(self, delivery: Delivery, tried: list[datetime]) -> Claim:
         with self._database.begin() as connection:
+            now = self._database.now(connection)
+            earlier = tuple(tried)
+            # a commit that is not confirmed may have been made all the same
+            tried.append(now)
             return claims.claim(
                 connection,
                 delivery,
                 lease_seconds=self._settings.lease_seconds,
-                now=self._database.now(connection),
+                now=now,
+                tried=earlier,
             )
 
     def _write_once(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert, select, update
 
-from flask_metronome.identity import is_gone, process_mark
+from flask_metronome.identity import is_gone, is_of_this_machine, process_mark
 from flask_metronome.models import workers
 
 #: A worker that has not been heard of for this many leases is dead.
@@ -74,30 +74,29 @@ def may_run(
     worker_id: str,
     child_pid: int,
     *,
-    own_id: str | None,
+    started_at: datetime,
     lease_seconds: float,
     now: datetime,
 ) -> bool:
     """Whether an attempt of that worker and pool process may still be running.
 
     ``False`` is certain: the worker said goodbye, let its lease run out, or
-    the kernel of this very machine knows its process no more.
+    the kernel of this very machine knows the pool's process no more. One whose
+    worker was killed goes on until its body ends, and reports by itself.
 
-    :param own_id: the asking worker's id.
+    :param started_at: when the attempt began.
     """
     row = connection.execute(
         select(workers.c.pid, workers.c.heartbeat_at, workers.c.stopped_at).where(
             workers.c.id == worker_id
         )
     ).one_or_none()
-    if row is None:
-        # younger than its first lease; only this machine's kernel can tell
-        return worker_id == own_id and process_mark(child_pid) is not None
-    if row.stopped_at is not None:
+    # with no row it is younger than its first lease
+    heard_at = started_at if row is None else row.heartbeat_at
+    if now - heard_at > timedelta(seconds=LEASES_UNTIL_DEAD * lease_seconds):
         return False
-    if now - row.heartbeat_at > timedelta(seconds=LEASES_UNTIL_DEAD * lease_seconds):
-        return False
-    gone = is_gone(worker_id, row.pid)
-    if gone is None:
-        return True
-    return not gone and process_mark(child_pid) is not None
+    if is_of_this_machine(worker_id):
+        if row is not None and child_pid == row.pid:
+            return not is_gone(worker_id, row.pid)
+        return process_mark(child_pid) is not None
+    return row is None or row.stopped_at is None

@@ -103,3 +103,9 @@ def test_a_value_under_a_secret_key_never_survives(value: Any) -> None:
     assert redact({"outer": [{"my_password": value}]}, PATTERNS) == {
         "outer": [{"my_password": MASK}]
     }
+
+
+def test_text_is_what_any_database_keeps() -> None:
+    """PostgreSQL refuses NUL, and no driver encodes half a surrogate pair."""
+    for cut in (clip, clip_middle):
+        assert cut("a\0b\ud800c", 99) == "a\ufffdb?c"

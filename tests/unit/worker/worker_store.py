@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +95,14 @@ class Store:
         with self.database.begin() as c:
             workers.heartbeat(c, beat, now=self.database.now(c))
 
-    def claim(self, **changed: Any) -> claims.Claim:
+    def claim(self, *, tried: Sequence[datetime] = (), **changed: Any) -> claims.Claim:
         with self.database.begin() as c:
             return claims.claim(
                 c,
                 replace(DELIVERY, **changed),
                 lease_seconds=30.0,
                 now=self.database.now(c),
+                tried=tried,
             )
 
     def finish(self, fence: int | None, state: AttemptState, **more: Any) -> bool:
