@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import cadences, publishing, results, ticks
+from benchmarks import cadences, publishing, results, sweeps, ticks
 from benchmarks.table import Table
 
 BENCHMARKS: dict[str, Callable[..., Table]] = {
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[..., Table]] = {
     "ticks": ticks.measure,
     "publishing": publishing.measure,
     "results": results.measure,
+    "sweeps": sweeps.measure,
 }
 
 

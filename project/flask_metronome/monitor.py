@@ -108,6 +108,7 @@ class Monitor:
         self._holder = holder or str(uuid.uuid4())
         self._lease: leases.Lease | None = None
         self._sightings = watch.Sightings()
+        self._recounts = overdue.Recounts()
         self._next_prune: datetime | None = None
         self._why_absent = UnknownCause.NO_MONITOR
         self._has_backlog = False
@@ -134,6 +135,7 @@ class Monitor:
             )
             if self._lease is None:
                 self._sightings = watch.Sightings()
+                self._recounts = overdue.Recounts()
                 return SweepReport(elected=False)
             watching_since, settled_at = self._settle(connection, now)
         chores = self._chores(now, watching_since, settled_at)
@@ -311,17 +313,24 @@ class Monitor:
         """Page by page over the overdue schedules: a page a transaction."""
         written = 0
         after: str | None = ""
+        seen: set[str] = set()
 
         def page(connection: Connection, now: datetime) -> int:
             nonlocal after
             found = overdue.record_overdue(
-                connection, after_id=after or "", batch=self._batch, now=now
+                connection,
+                after_id=after or "",
+                batch=self._batch,
+                now=now,
+                recounts=self._recounts,
+                seen=seen,
             )
             after = found.last_id
             return found.written
 
         while after is not None:
             written += self._transaction(page)
+        self._recounts.forget_but(seen)
         return written
 
     def _do(self, chores: Mapping[str, Chore]) -> SweepReport:

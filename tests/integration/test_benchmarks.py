@@ -26,5 +26,6 @@ def test_every_benchmark_prints_its_table() -> None:
         "tick on sqlite",
         "publish 50 persistent runs",
         "results of a task",
+        "sweep on sqlite",
     ):
         assert title in done.stdout
