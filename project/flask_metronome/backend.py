@@ -134,8 +134,7 @@ class ResultBackend(BaseBackend):
             outcome,
             trace,
             redact=self._patterns_of(request),
-            # a killed pool process whose message comes back is not stored here
-            comes_back=state == states.RETRY and self._acks_late(request),
+            comes_back=self._comes_back(request, state, outcome),
         )
         if ending is None:
             holder = (request.id, fence) if fence is not None else None
@@ -192,9 +191,16 @@ class ResultBackend(BaseBackend):
             text = repr(value)
         return clip(text, ARGUMENT_LIMIT)
 
-    def _acks_late(self, request: Any) -> bool:
+    def _comes_back(self, request: Any, state: str, outcome: Any) -> bool:
+        """Whether the broker keeps the message of an attempt that is lost."""
         task = self.app.tasks.get(getattr(request, "task", None))
-        return bool(getattr(task, "acks_late", True))
+        if not getattr(task, "acks_late", True):
+            return False
+        # of a killed pool process this is told only when its message is gone
+        left = isinstance(outcome, WorkerLostError) and fence_of(request) is not None
+        if left:
+            return bool(getattr(task, "reject_on_worker_lost", True))
+        return state == states.RETRY
 
     # -- reading ------------------------------------------------------------------
 

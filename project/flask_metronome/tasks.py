@@ -10,7 +10,13 @@ from typing import Any
 
 from billiard.exceptions import WorkerLostError
 from celery import Task
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import (
+    Ignore,
+    Reject,
+    Retry,
+    WorkerShutdown,
+    WorkerTerminate,
+)
 from flask import current_app, has_app_context
 
 from flask_metronome import tracing
@@ -117,11 +123,11 @@ class MetronomeTask(Task):
         except Exception:
             raise
         except BaseException as error:
-            if in_pool_process():
+            if _ends_more_than_the_body(error):
                 raise
             # a pool of threads forgets a body that leaves like this: nobody
             # would ever acknowledge its message or end its run
-            raise WorkerLostError("Worker exited prematurely: exit.") from error
+            raise _told(error) from error
 
     def _traced_body(self, args: Any, kwargs: Any) -> Any:
         """What the class after us would do; Celery's own would push a 2nd request."""
@@ -191,6 +197,27 @@ def _last_of(sig: Any) -> Any:
             sig = tasks[-1]
         else:
             return sig
+
+
+def _ends_more_than_the_body(error: BaseException) -> bool:
+    """Whether it is meant for who runs the body: a process, a greenlet, the worker."""
+    if isinstance(error, SystemExit) and in_pool_process():
+        return True  # Celery tells of the process that ended
+    if isinstance(error, (WorkerShutdown, WorkerTerminate, KeyboardInterrupt)):
+        return True
+    return type(error).__name__ == "GreenletExit"
+
+
+def _told(error: BaseException) -> Exception:
+    """An error that Celery catches, for one that it lets through."""
+    if isinstance(error, SystemExit):
+        # as for a pool's process that ends: the attempt is lost
+        return WorkerLostError("Worker exited prematurely: exit.")
+    return Uncaught(f"{type(error).__name__}: {error}")
+
+
+class Uncaught(Exception):
+    """Stands for a body's exception that is no ``Exception``, such as a cancel."""
 
 
 def _next_call_is_celerys(kind: Any) -> bool:

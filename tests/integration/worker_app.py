@@ -6,6 +6,7 @@ recorded with what really ran.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -116,6 +117,19 @@ def early(self: Any) -> None:
 def leave(self: Any) -> None:
     ran(self)
     sys.exit(3)
+
+
+@metronome.task(bind=True, name="t.leave_once")
+def leave_once(self: Any) -> str:
+    if ran(self) == 1:
+        sys.exit(3)
+    return "stays"
+
+
+@metronome.task(bind=True, name="t.cancelled")
+def cancelled(self: Any) -> None:
+    ran(self)
+    raise asyncio.CancelledError("stop")
 
 
 @metronome.task(bind=True, name="t.too_long", time_limit=1)
