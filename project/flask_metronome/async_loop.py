@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from flask_metronome.column_types import read_json
 from flask_metronome.database import async_url
 from flask_metronome.errors import DeadlineExceeded
 
@@ -165,6 +166,7 @@ class LoopThread:
             pool_pre_ping=name != "sqlite",
             pool_recycle=1800,
             connect_args=_connect_args(name, self._timeout),
+            **({"json_deserializer": read_json} if name == "sqlite" else {}),
         )
         if name == "sqlite":
             event.listen(engine.sync_engine, "connect", _read_only)

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from celery.beat import Scheduler as CeleryScheduler
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from flask_metronome import schema
 from flask_metronome.database import Database, is_disconnect
@@ -28,8 +28,8 @@ from flask_metronome.operations import sync_declared
 from flask_metronome.publishing import PublisherThread
 from flask_metronome.settings import Settings
 from flask_metronome.state import State, state_of
-from flask_metronome.store import beats
-from flask_metronome.store.ticks import TickReport, tick
+from flask_metronome.store import beats, schedules
+from flask_metronome.store.ticks import BatchRefused, TickReport, tick
 from flask_metronome.version import __version__
 from flask_metronome.wakeups import Wakeups
 from metronome_broker import BrokerError
@@ -67,11 +67,39 @@ class Ticker:
         """
         try:
             return self._tick(self._settings.beat_batch)
-        except DBAPIError as error:
-            if is_disconnect(error):
-                raise
-            logger.warning("A batch was refused, planning one by one: %s", error)
-        return self._tick(1)
+        except BatchRefused as error:
+            _raise_if_not_theirs(error)
+            logger.warning(
+                "A batch was refused, planning one by one: %s", error.__cause__
+            )
+        return self._one_by_one()
+
+    def _one_by_one(self) -> tuple[TickReport, datetime]:
+        """A batch in as many transactions, up to the first that is refused."""
+        whole = TickReport()
+        while True:
+            try:
+                report, now = self._tick(1)
+            except BatchRefused as error:
+                _raise_if_not_theirs(error)
+                whole.broken, whole.full = whole.broken + 1, True
+                return whole, self._set_aside(error)
+            whole.planned += report.planned
+            whole.decided += report.decided
+            whole.broken += report.broken
+            whole.outbox += report.outbox
+            whole.cancelled += report.cancelled
+            whole.next_due_at, whole.full = report.next_due_at, report.full
+            if not report.full or whole.decided >= self._settings.beat_batch:
+                return whole, now
+
+    def _set_aside(self, refused: BatchRefused) -> datetime:
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            for schedule_id in refused.schedule_ids:
+                why = _one_line(refused.__cause__ or refused)
+                schedules.set_aside(connection, schedule_id, why, now=now)
+        return now
 
     def _tick(self, batch: int) -> tuple[TickReport, datetime]:
         with self._database.begin() as connection:
@@ -84,6 +112,14 @@ class Ticker:
                 lease_seconds=self._settings.publish_lease_seconds,
             )
         return report, now
+
+
+def _raise_if_not_theirs(refused: BatchRefused) -> None:
+    """Nothing is wrong with the batch: the database is away, lost a race, or has
+    other tables than this version expects."""
+    cause = refused.__cause__
+    if cause is None or is_disconnect(cause) or isinstance(cause, ProgrammingError):
+        raise cause or refused
 
 
 class LastResort(threading.Thread):
@@ -192,6 +228,9 @@ class Scheduler(CeleryScheduler):
             self._heartbeat(now)
         except (DatabaseUnreachable, SQLAlchemyError) as error:
             return self._back_off(error)
+        except Exception as error:
+            logger.exception("The beat stumbled and goes on.")
+            return self._back_off(error)
         if self._failures:
             logger.warning("The database is back after %d tries.", self._failures)
             self._failures = 0
@@ -287,5 +326,5 @@ class Scheduler(CeleryScheduler):
         return f"    . db -> {self._database.public_url}"
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [repr(error)])[0]

@@ -2,10 +2,15 @@
 
 Instants are UTC. On PostgreSQL they are ``timestamptz``, elsewhere a naive
 column that holds UTC.
+
+SQLite holds whatever somebody writes into a column by hand. What is not a value of
+the column's type is read as it stands, for whoever reads the row to refuse it: an
+error here would take all other rows of the statement with it.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +26,28 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
-from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+
+def read_json(text: str) -> Any:
+    """JSON as a value, other text as it stands; for engines on SQLite."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+class _SQLiteDateTime(sqlite.DATETIME):
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        read = super().result_processor(dialect, coltype)
+
+        def process(value: Any) -> Any:
+            try:
+                return value if read is None else read(value)
+            except (TypeError, ValueError):
+                return value
+
+        return process
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -35,6 +61,8 @@ class UtcDateTime(TypeDecorator[datetime]):
             return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
         if dialect.name in ("mysql", "mariadb"):
             return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(_SQLiteDateTime())  # type: ignore[no-untyped-call]
         return dialect.type_descriptor(DateTime())
 
     def process_bind_param(
@@ -50,8 +78,8 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | None, dialect: Dialect
     ) -> datetime | None:
-        if value is None:
-            return None
+        if not isinstance(value, datetime):
+            return value
         if value.tzinfo is None:
             return value.replace(tzinfo=UTC)
         return value.astimezone(UTC)

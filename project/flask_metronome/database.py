@@ -21,6 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flask_metronome.clock import Clock, DatabaseClock
+from flask_metronome.column_types import read_json
 from flask_metronome.errors import DatabaseUnreachable, SettingInvalid
 from flask_metronome.fork_guard import no_fork
 
@@ -194,7 +195,7 @@ class Database:
                 "timeout": self._timeout,
                 "check_same_thread": False,
             }
-            options["pool_pre_ping"] = False
+            options |= {"pool_pre_ping": False, "json_deserializer": read_json}
         else:
             options |= {
                 "pool_size": self._pool_size,

@@ -74,7 +74,7 @@ class Operations:
         """
         self.check(definition)
         with self._database.begin() as connection:
-            old = schedules.get(connection, key, lock=True).definition
+            old = schedules.said(connection, key)
             definition = as_meant(self._state.celery, definition, old)
             return schedules.replace_definition(
                 connection,

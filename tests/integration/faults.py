@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from flask_metronome.core.run import AUTO, RunState, SkippedReason, run_id
 from flask_metronome.models import runs, schedules
-from flask_metronome.store import schedules as schedule_store
+from flask_metronome.store.schedule_rows import load
 from metronome_broker import Topology, lanes_named
 
 #: Named points of a beat, in the order in which it comes by.
@@ -209,7 +209,7 @@ def expected(clockwork: Clockwork) -> set[str]:
     found: set[str] = set()
     for row in rows:
         until = max(filter(None, (row.paused_at, row.last_due_at)))
-        timing = schedule_store.load(row).definition.timing
+        timing = load(row).definition.timing
         due = timing.between(row.created_at, until)
         found |= {run_id(row.id, AUTO, moment) for moment in due}
     return found - left_out

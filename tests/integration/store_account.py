@@ -93,7 +93,7 @@ class Epoch:
     definition: Definition
     paused: bool = False
     until: datetime | None = None
-    #: Ended by removal, or bounded by max_runs: what is left over is nobody's.
+    #: Bounded by max_runs: what is left over is nobody's.
     loose: bool = False
 
     @property

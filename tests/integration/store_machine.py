@@ -139,11 +139,17 @@ class StoreMachine(RuleBasedStateMachine):
             return
         told = self.told[key]
         if self.do(schedule_store.remove, key, who="t"):
+            # nothing had been due: a due time, decided or not, is history
+            self.owes_nothing(told)
             del self.told[key]
             return
         if told.epochs[-1].until is None:
             told.epochs[-1].until = self.clock.moment
-            told.epochs[-1].loose = True
+
+    def owes_nothing(self, told: Told) -> None:
+        for epoch in told.epochs:
+            until = epoch.until or self.clock.moment
+            assert epoch.loose or epoch.timing.latest_in(epoch.since, until) is None
 
     @rule(key=st.sampled_from(KEYS), name=st.sampled_from("xy"), which=NUMBERS)
     def ask(self, key: str, name: str, which: int) -> None:

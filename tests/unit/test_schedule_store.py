@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +139,9 @@ def test_the_due_times_of_a_pause_are_one_skipped_row(
 def test_removing_keeps_what_has_history(
     database: Database, clock: SettableClock
 ) -> None:
-    add(database, key="fresh")
     add(database, key="old")
     clock.tick(600)
+    add(database, key="fresh")
     do(database, requests.trigger, "old", idempotency_key=None)
     assert do(database, store.remove, "fresh") is True
     assert do(database, store.remove, "old") is False
@@ -150,6 +150,75 @@ def test_removing_keeps_what_has_history(
     assert [tuple(row) for row in left] == [("old", "retired")]
     with pytest.raises(NotFound):
         do(database, store.remove, "fresh")
+
+
+def stand(database: Database) -> list[tuple[str, str, Any, int]]:
+    return [
+        (row.state, row.reason, row.due_at.isoformat()[11:16], row.missed_count)
+        for row in all_runs(database)
+    ]
+
+
+def remove(database: Database) -> None:
+    assert do(database, store.remove, "k") is False
+
+
+def leave_out(database: Database) -> None:
+    with database.begin() as connection:
+        now = database.now(connection)
+        declared.sync(connection, {}, owner="api", now=now)
+
+
+@pytest.mark.parametrize("away", [remove, leave_out])
+@pytest.mark.parametrize(
+    ("paused_before", "left"),
+    [
+        (False, [("missed", "scheduler_down", "12:10", 2), ("skipped", "retired")]),
+        (True, [("skipped", "paused", "12:10", 3)]),
+    ],
+)
+def test_what_was_due_before_a_removal_leaves_its_row(
+    database: Database,
+    clock: SettableClock,
+    away: Any,
+    paused_before: bool,
+    left: list[Any],
+) -> None:
+    """Nobody had decided these due times when the schedule was taken away."""
+    clock.set(datetime(2026, 6, 1, 12, tzinfo=UTC))
+    add(database)
+    if paused_before:
+        do(database, store.pause, "k", reason=None)
+    clock.tick(1805)
+    away(database)
+    found = stand(database)
+    assert [row[: len(want)] for row, want in zip(found, left, strict=True)] == left
+    with database.read() as connection:
+        state = connection.execute(select(schedules.c.state)).scalar_one()
+    assert state == "retired"
+    assert turn(database) == 0
+    assert stand(database) == found
+
+
+def test_a_pause_by_hand_in_sql_leaves_its_row_too(
+    database: Database, clock: SettableClock
+) -> None:
+    clock.set(datetime(2026, 6, 1, 12, tzinfo=UTC))
+    add(database)
+    by_hand = update(schedules).values
+    with database.begin() as connection:
+        connection.execute(by_hand(state="paused"))
+    clock.tick(1805)
+    do(database, store.resume, "k")
+    assert stand(database) == [("skipped", "paused", "12:10", 3)]
+    do(database, store.pause, "k", reason=None)
+    clock.tick(600)
+    with database.begin() as connection:
+        # what the trigger on the table makes of it where there is one
+        connection.execute(by_hand(state="active", next_due_at=None))
+    assert turn(database) == 0
+    assert stand(database)[1:] == [("skipped", "paused", "12:40", 1)]
+    assert turn(database) == 0
 
 
 def test_a_trigger_is_one_run_per_idempotency_key_and_moves_nothing(

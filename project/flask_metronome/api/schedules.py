@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +32,7 @@ from flask_metronome.history.values import RunView, ScheduleView, Slice, Stats, 
 
 Headers = dict[str, str]
 _NAMES = names_of(ScheduleView)
+_OBJECTS = ("cadence", "kwargs", "options", "declared")
 
 
 def shown(schedule: ScheduleView) -> tuple[dict[str, Any], Headers]:
@@ -40,8 +42,17 @@ def shown(schedule: ScheduleView) -> tuple[dict[str, Any], Headers]:
 
 def as_values(schedule: ScheduleView) -> dict[str, Any]:
     """A schedule's fields, and its cadence in words."""
-    values = {name: getattr(schedule, name) for name in _NAMES}
+    values = {name: _in_shape(name, getattr(schedule, name)) for name in _NAMES}
     return {**values, "cadence_words": cadence_words(schedule.cadence)}
+
+
+def _in_shape(name: str, value: Any) -> Any:
+    """A field as the schema has it, also where somebody wrote nonsense into SQL."""
+    if name == "args":
+        return value if isinstance(value, list) else [value]
+    if name in _OBJECTS and not isinstance(value, Mapping | None):
+        return {"unreadable": value}
+    return value
 
 
 @api.route("/schedules")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
+from flask_metronome.api.definitions import definition_values
 from flask_metronome.cli.asking import ask, now_of, who
 from flask_metronome.cli.definition_options import (
     FIELDS,
@@ -128,8 +129,9 @@ def edit(
     """Change what is given, keep the rest."""
     state = state_of()
     operations = Operations(state)
-    there = operations.get(key)
-    values = there.definition.to_dict() | policies_of(given)
+    # as the row says it: an edit is how to mend one that cannot be understood
+    there = ask(state, lambda connection: get_schedule(connection, key))
+    values = definition_values(there) | policies_of(given)
     cadence = cadence_of(given, state.settings.timezone)
     if cadence is not None:
         values["cadence"] = cadence

@@ -29,8 +29,10 @@ from flask_metronome.core.run import (
 )
 from flask_metronome.core.schedule import Limits, Schedule
 
-#: Due times of one schedule that one tick decides; the rest waits for the next.
+#: Due times of one schedule that a tick decides; the rest waits for the next.
 MOST_PER_TICK = 500
+#: What a span's row can say of its due times; a column of 32 bits holds it.
+MOST_COUNTED = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -237,7 +239,7 @@ class _Planner:
         self, first: datetime, last: datetime, state: RunState, reason: str
     ) -> None:
         """One row for a span of due times that make no work."""
-        count = self.timing.count_between(first - _TINY, last)
+        count = self._count(first - _TINY, last)
         if count == 0:
             return
         self.rows.append(
@@ -314,6 +316,9 @@ class _Planner:
             "none": self._catch_up_none,
         }[self.definition.catchup](first, newest)
 
+    def _count(self, after: datetime, until: datetime) -> int:
+        return self.timing.count_between(after, until, MOST_COUNTED)
+
     def _caught_up(self, due_at: datetime, others: int = 0) -> None:
         self._occurrence(
             due_at,
@@ -324,14 +329,14 @@ class _Planner:
         )
 
     def _catch_up_latest(self, first: datetime, newest: datetime) -> None:
-        others = self.timing.count_between(first - _TINY, newest - _TINY)
+        others = self._count(first - _TINY, newest - _TINY)
         if others:
             before = self.timing.previous_at_or_before(newest - _TINY)
             self._range(first, before or first, RunState.MISSED, MissedReason.POLICY)
         self._caught_up(newest, others)
 
     def _catch_up_earliest(self, first: datetime, newest: datetime) -> None:
-        others = self.timing.count_between(first, newest)
+        others = self._count(first, newest)
         self._caught_up(first, others)
         second = self.timing.next_after(first)
         if others and second is not None:
@@ -370,8 +375,7 @@ class _Planner:
             following = self._following(decided)
         else:
             following = self.schedule.next_due_at
-        used_up = self._is_used_up()
-        if used_up:
+        if self._is_used_up():
             following = None
         return Plan(
             runs=tuple(self.rows),

@@ -79,6 +79,7 @@ class SkippedReason(StrEnum):
     """Why a due time was left out on purpose."""
 
     PAUSED = "paused"
+    RETIRED = "retired"
     OVERLAP = "overlap"
     WINDOW = "window"
     MAX_RUNS = "max_runs"

@@ -12,6 +12,8 @@ from flask_metronome.core.cadence import Cadence, Every
 from flask_metronome.core.instants import RESOLUTION, Instants, as_utc
 from flask_metronome.errors import ScheduleInvalid
 
+_FIRST = datetime.min.replace(tzinfo=UTC) + RESOLUTION
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timing(Instants):
@@ -96,7 +98,7 @@ class Timing(Instants):
     def _not_before_start(self, moment: datetime) -> datetime:
         if self.start_at is None:
             return moment
-        return max(as_utc(moment, "moment"), self.start_at - RESOLUTION)
+        return max(as_utc(moment, "moment"), _just_before(self.start_at))
 
     def _not_after_end(self, moment: datetime) -> datetime:
         if self.end_at is None:
@@ -108,6 +110,11 @@ class Timing(Instants):
 
     def _is_past_end(self, due: datetime) -> bool:
         return self.end_at is not None and due > self.end_at
+
+
+def _just_before(moment: datetime) -> datetime:
+    """The instant before; the calendar's first instant has none."""
+    return max(moment, _FIRST) - RESOLUTION
 
 
 def _share(schedule_id: str, due: datetime) -> int:

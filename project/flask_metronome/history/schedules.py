@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -11,6 +11,8 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Float,
+    Integer,
     Select,
     and_,
     func,
@@ -32,6 +34,11 @@ STRIP = 60
 _BAR_COLUMNS = [runs.c[name] for name in names_of(Bar)]
 _EVER = literal(datetime(1, 1, 2, tzinfo=UTC), UtcDateTime())
 _COLUMNS = [schedules.c[name] for name in names_of(ScheduleView)]
+_KINDS: dict[str, Any] = {
+    column.name: datetime if isinstance(column.type, UtcDateTime) else float | int
+    for column in _COLUMNS
+    if isinstance(column.type, UtcDateTime | Float | Integer)
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +75,7 @@ async def list_schedules(
         select(*_COLUMNS).where(*conditions).order_by(schedules.c.key).limit(limit + 1)
     )
     rows = (await connection.execute(statement)).mappings()
-    found = [ScheduleView(**row) for row in rows]
+    found = [_view(row) for row in rows]
     following = None
     if len(found) > limit:
         following = write_cursor(mark, (found[limit - 1].key,))
@@ -84,7 +91,7 @@ async def get_schedule(connection: AsyncConnection, key: str) -> ScheduleView:
     row = (await connection.execute(statement)).mappings().one_or_none()
     if row is None:
         raise NotFound("schedule", key)
-    return ScheduleView(**row)
+    return _view(row)
 
 
 async def coming_schedules(
@@ -121,6 +128,17 @@ async def strips(
         found[row["schedule_id"]].append(Bar(**row))
     order = attrgetter("due_at", "id")
     return {key: sorted(bars, key=order)[-length:] for key, bars in found.items()}
+
+
+def _view(row: Mapping[Any, Any]) -> ScheduleView:
+    """The row; what somebody wrote into it that is no instant or no number is not
+    there."""
+    wrong = {
+        name: None
+        for name, kind in _KINDS.items()
+        if not isinstance(row[name], kind | None)
+    }
+    return ScheduleView(**(dict(row) | wrong))
 
 
 def _walked(schedule_ids: Sequence[str], length: int) -> Select[Any]:

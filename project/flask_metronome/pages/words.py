@@ -32,6 +32,7 @@ REASON_WORDS = {
     "cap": "more than the catch-up limit",
     "expired": "its start deadline passed",
     "paused": "the schedule was paused",
+    "retired": "the schedule was removed",
     "overlap": "the run before was still going",
     "window": "outside its window",
     "max_runs": "all its runs were made",

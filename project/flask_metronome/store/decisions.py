@@ -60,7 +60,11 @@ def record(
 
 
 def settle(
-    connection: Connection, schedule: Schedule, *, now: datetime, pausing: bool = False
+    connection: Connection,
+    schedule: Schedule,
+    *,
+    now: datetime,
+    skipping: SkippedReason | None = None,
 ) -> Schedule:
     """Decide what is due by a definition that is about to change.
 
@@ -69,10 +73,11 @@ def settle(
     becomes a run; what was missed is recorded and not caught up, so that an
     edit fires nothing of the past.
 
-    :param pausing: what is on time is skipped(paused) instead.
+    :param skipping: what is on time is skipped for that reason instead, since
+        the schedule is being stopped.
     """
     while schedule.state == "active" and _is_due(schedule, now):
-        decided = _plan_before_edit(connection, schedule, now, pausing=pausing)
+        decided = _plan_before_edit(connection, schedule, now, skipping)
         if decided is None or decided.last_due_at is None:
             break
         rows = [planned_row(schedule, run, now) for run in decided.runs]
@@ -91,34 +96,36 @@ def _is_due(schedule: Schedule, now: datetime) -> bool:
 
 
 def _plan_before_edit(
-    connection: Connection, schedule: Schedule, now: datetime, *, pausing: bool
+    connection: Connection,
+    schedule: Schedule,
+    now: datetime,
+    skipping: SkippedReason | None,
 ) -> Plan | None:
     """The plan, or ``None`` when there can be none: an edit is how to repair that."""
     definition = replace(schedule.definition, catchup="none")
-    # a paused run gives way to nobody: others of its key are not its business
+    # a skipped run gives way to nobody: others of its key are not its business
     there = Occupancy()
-    if not pausing:
+    if skipping is None:
         there = occupancy(connection, [schedule]).get(schedule.concurrency_key, there)
     try:
         decided = plan(replace(schedule, definition=definition), now, there)
     except Exception:
         return None
-    if not pausing:
+    if skipping is None:
         return decided
-    paused = tuple(_paused(run) for run in decided.runs)
     return replace(
         decided,
-        runs=paused,
+        runs=tuple(_skipped(run, skipping) for run in decided.runs),
         superseded=(),
         cancelled=(),
         runs_made=schedule.runs_made,
     )
 
 
-def _paused(run: PlannedRun) -> PlannedRun:
+def _skipped(run: PlannedRun, reason: SkippedReason) -> PlannedRun:
     if not run.makes_work:
         return run
-    return replace(run, state=RunState.SKIPPED, reason=SkippedReason.PAUSED)
+    return replace(run, state=RunState.SKIPPED, reason=reason)
 
 
 def _forget_provisional(connection: Connection, plans: Decided) -> None:

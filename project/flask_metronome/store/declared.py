@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select
 
 from flask_metronome.core.schedule import Definition
 from flask_metronome.errors import AlreadyExists
 from flask_metronome.models import schedules
 from flask_metronome.store import audit
 from flask_metronome.store import schedules as schedule_store
-from flask_metronome.store.schedules import FIELDS
+from flask_metronome.store.schedule_rows import FIELDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,17 +57,7 @@ def sync(
         if key not in definitions and row.owner == owner and row.state != "retired"
     ]
     for key in gone:
-        connection.execute(
-            update(schedules)
-            .where(schedules.c.key == key)
-            .values(
-                state="retired",
-                next_due_at=None,
-                miss_after_at=None,
-                revision=schedules.c.revision + 1,
-                updated_at=now,
-            )
-        )
+        schedule_store.retire(connection, there[key], now=now)
         audit.note(
             connection, now=now, who=owner, action="schedule.retire", subject=key
         )

@@ -20,6 +20,7 @@ from flask_metronome.models import schedules
 from flask_metronome.store import decisions
 from flask_metronome.store import schedules as schedule_store
 from flask_metronome.store.run_rows import planned_row
+from flask_metronome.store.schedule_rows import load
 
 
 def follow(
@@ -58,7 +59,7 @@ def _waiting(
     found = []
     for row in rows:
         try:
-            found.append(schedule_store.load(row))
+            found.append(load(row))
         except Exception as error:
             schedule_store.set_aside(connection, row.id, str(error), now=now)
     return found

@@ -21,7 +21,7 @@ from flask_metronome.core.run import MissedReason, RunState
 from flask_metronome.core.schedule import Schedule
 from flask_metronome.models import runs, schedules
 from flask_metronome.store.dialects import insert_ignore
-from flask_metronome.store.schedules import load
+from flask_metronome.store.schedule_rows import load
 from flask_metronome.store.upserts import rows_changed
 
 _log = logging.getLogger(__name__)

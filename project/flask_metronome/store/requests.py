@@ -19,6 +19,7 @@ from flask_metronome.store import schedules as schedule_store
 from flask_metronome.store.dialects import insert_ignore
 from flask_metronome.store.promotion import BACKFILL, IN_FLIGHT
 from flask_metronome.store.run_rows import base_row
+from flask_metronome.store.schedule_rows import load
 
 #: Runs that one backfill makes at the most.
 MOST_BACKFILLED = 1000
@@ -85,7 +86,7 @@ def rerun(
     row = connection.execute(
         select(schedules).where(schedules.c.id == old.schedule_id)
     ).one()
-    schedule = schedule_store.load(row)
+    schedule = load(row)
     origin = f"manual:{idempotency_key or uuid.uuid4()}"
     _check_origin(origin)
     known = _by_origin(connection, schedule.id, origin)

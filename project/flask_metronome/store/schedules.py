@@ -8,50 +8,43 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, select, update
 
-from flask_metronome.core.after import After
-from flask_metronome.core.plan import first_due_at, miss_after
+from flask_metronome.core.plan import MOST_COUNTED, first_due_at
 from flask_metronome.core.run import AUTO, RunState, SkippedReason, run_id
 from flask_metronome.core.schedule import Definition, Schedule
-from flask_metronome.errors import AlreadyExists, Conflict, NotFound, ScheduleInvalid
+from flask_metronome.errors import (
+    AlreadyExists,
+    Conflict,
+    InputInvalid,
+    NotFound,
+    ScheduleInvalid,
+)
 from flask_metronome.models import runs, schedules
 from flask_metronome.store import audit
 from flask_metronome.store.decisions import settle
 from flask_metronome.store.dialects import insert_ignore
 from flask_metronome.store.run_rows import base_row
+from flask_metronome.store.schedule_rows import (
+    columns,
+    followed_key,
+    load,
+    progress,
+    read_or_broken,
+)
 
-FIELDS = tuple(f.name for f in fields(Definition))
-_PROGRESS = tuple(f.name for f in fields(Schedule) if f.name != "definition")
-
-
-def load(row: Row[Any] | Mapping[str, Any]) -> Schedule:
-    """A database row as a value.
-
-    :raises ScheduleInvalid: when somebody wrote nonsense into the row by hand.
-    :raises CadenceInvalid: the same of its cadence.
-    """
-    values: Any = row if isinstance(row, Mapping) else row._mapping
-    definition = Definition.from_dict({name: values[name] for name in FIELDS})
-    return Schedule(definition=definition, **{name: values[name] for name in _PROGRESS})
-
-
-def columns(definition: Definition) -> dict[str, Any]:
-    """A definition as column values."""
-    values = definition.to_dict()
-    values["start_at"], values["end_at"] = definition.start_at, definition.end_at
-    values["after_key"] = followed_key(definition)
-    return values
-
-
-def followed_key(definition: Definition) -> str | None:
-    """The key of the schedule whose runs this one follows, if it does."""
-    cadence = definition.cadence
-    return cadence.schedule if isinstance(cadence, After) else None
+_AIM_AND_PAUSE = (
+    "next_due_at",
+    "miss_after_at",
+    "paused_at",
+    "paused_by",
+    "paused_reason",
+)
 
 
 def get(connection: Connection, key: str, *, lock: bool = False) -> Schedule:
@@ -64,6 +57,17 @@ def get(connection: Connection, key: str, *, lock: bool = False) -> Schedule:
     if row is None:
         raise NotFound("schedule", key)
     return load(row)
+
+
+def said(connection: Connection, key: str) -> Definition | None:
+    """The definition that is stored, its row locked; ``None``: it cannot be read.
+
+    :raises NotFound: when there is none of that key.
+    """
+    try:
+        return get(connection, key, lock=True).definition
+    except InputInvalid:
+        return None
 
 
 def add(
@@ -91,7 +95,7 @@ def add(
         updated_at=now,
     )
     schedule = _aimed(schedule, now)
-    row = columns(definition) | _progress(schedule)
+    row = columns(definition) | progress(schedule)
     if insert_ignore(connection, schedules, [row]) == 0:
         raise AlreadyExists(definition.key)
     audit.note(
@@ -118,10 +122,13 @@ def replace_definition(
 ) -> Schedule:
     """Say a schedule differently; due times already decided stay decided.
 
+    That mends a row that cannot be read, too.
+
     :raises NotFound: when there is none of that key.
     :raises Conflict: when its revision is not the expected one.
     """
-    old = _locked(connection, key, expected_revision)
+    row = _locked_row(connection, key, expected_revision)
+    old = read_or_broken(row, definition)
     if definition.key != key and _has(connection, definition.key):
         raise AlreadyExists(definition.key)
     _refuse_circle(connection, definition)
@@ -154,7 +161,7 @@ def pause(
         return old
     if old.state not in ("active", "broken"):
         raise Conflict(f"Schedule {key!r} is {old.state} and cannot be paused.")
-    old = settle(connection, old, now=now, pausing=True)
+    old = settle(connection, old, now=now, skipping=SkippedReason.PAUSED)
     new = replace(
         old,
         state="paused",
@@ -189,7 +196,7 @@ def resume(connection: Connection, key: str, *, who: str, now: datetime) -> Sche
         return old
     if old.state != "paused":
         raise Conflict(f"Schedule {key!r} is {old.state} and cannot be resumed.")
-    last = _record_pause(connection, old, now)
+    last = record_pause(connection, old, now)
     new = replace(
         old,
         state="active",
@@ -214,18 +221,19 @@ def remove(
 ) -> bool:
     """Delete a schedule without runs, retire one with history; whether deleted.
 
+    A due time that nobody has decided yet is history too. It works also where the
+    row cannot be read.
+
     :raises NotFound: when there is none of that key.
     :raises Conflict: when its revision is not the expected one.
     """
-    old = _locked(connection, key, expected_revision)
+    row = _locked_row(connection, key, expected_revision)
+    retire(connection, row, now=now)
     ran = connection.execute(
-        select(exists().where(runs.c.schedule_id == old.id))
+        select(exists().where(runs.c.schedule_id == row.id))
     ).scalar_one()
-    if ran:
-        retired = replace(old, state="retired", revision=old.revision + 1)
-        _written(connection, replace(retired, next_due_at=None), now)
-    else:
-        connection.execute(delete(schedules).where(schedules.c.id == old.id))
+    if not ran:
+        connection.execute(delete(schedules).where(schedules.c.id == row.id))
     audit.note(
         connection,
         now=now,
@@ -235,6 +243,26 @@ def remove(
         detail={"deleted": not ran},
     )
     return not ran
+
+
+def retire(connection: Connection, row: Row[Any], *, now: datetime) -> None:
+    """Stop a schedule for good; the caller holds its row's lock.
+
+    What was due and not decided yet is skipped(retired), a pause's due times
+    are skipped(paused): neither vanishes with the schedule.
+    """
+    values: dict[str, Any] = {
+        "state": "retired",
+        "revision": row.revision + 1,
+        **dict.fromkeys(_AIM_AND_PAUSE),
+        "updated_at": now,
+    }
+    # nobody can say what a row that cannot be read was due for
+    with suppress(InputInvalid):
+        old = settle(connection, load(row), now=now, skipping=SkippedReason.RETIRED)
+        last = record_pause(connection, old, now) if old.state == "paused" else None
+        values["last_due_at"] = last or old.last_due_at
+    connection.execute(update(schedules).where(schedules.c.id == row.id).values(values))
 
 
 def set_aside(
@@ -265,14 +293,18 @@ def _has(connection: Connection, key: str) -> bool:
     return bool(found.scalar_one())
 
 
-def _locked(connection: Connection, key: str, expected: int | None) -> Schedule:
-    old = get(connection, key, lock=True)
-    if expected is not None and old.revision != expected:
+def _locked_row(connection: Connection, key: str, expected: int | None) -> Row[Any]:
+    row = connection.execute(
+        select(schedules).where(schedules.c.key == key).with_for_update()
+    ).first()
+    if row is None:
+        raise NotFound("schedule", key)
+    if expected is not None and row.revision != expected:
         raise Conflict(
-            f"Schedule {key!r} is at revision {old.revision}, expected {expected}: "
+            f"Schedule {key!r} is at revision {row.revision}, expected {expected}: "
             "somebody changed it meanwhile."
         )
-    return old
+    return row
 
 
 def _aimed(schedule: Schedule, now: datetime) -> Schedule:
@@ -301,21 +333,12 @@ def _refuse_circle(connection: Connection, definition: Definition) -> None:
         key = connection.execute(statement).scalar_one_or_none()
 
 
-def _progress(schedule: Schedule) -> dict[str, Any]:
-    values = {name: getattr(schedule, name) for name in _PROGRESS}
-    values["miss_after_at"] = miss_after(schedule, schedule.next_due_at)
-    values["declared"] = (
-        dict(schedule.declared) if schedule.declared is not None else None
-    )
-    return values
-
-
 def _written(connection: Connection, schedule: Schedule, now: datetime) -> Schedule:
     schedule = replace(schedule, updated_at=now)
     connection.execute(
         update(schedules)
         .where(schedules.c.id == schedule.id)
-        .values(columns(schedule.definition) | _progress(schedule))
+        .values(columns(schedule.definition) | progress(schedule))
     )
     return schedule
 
@@ -335,12 +358,16 @@ def _note_change(
     )
 
 
-def _record_pause(
+def record_pause(
     connection: Connection, schedule: Schedule, now: datetime
 ) -> datetime | None:
     """One range row for the due times of the pause; the last of them."""
     timing = schedule.definition.timing
-    since = max(filter(None, (schedule.paused_at, schedule.last_due_at)), default=now)
+    # a pause by hand in SQL does not say since when
+    since = max(
+        filter(None, (schedule.paused_at, schedule.last_due_at)),
+        default=schedule.created_at or now,
+    )
     first, last = timing.next_after(since), timing.previous_at_or_before(now)
     if first is None or last is None or last < first:
         return None
@@ -351,7 +378,7 @@ def _record_pause(
         "reason": SkippedReason.PAUSED,
         "missed_from": first,
         "missed_to": last,
-        "missed_count": timing.count_between(since, now),
+        "missed_count": timing.count_between(since, now, MOST_COUNTED),
         "finished_at": now,
     }
     insert_ignore(connection, runs, [row])

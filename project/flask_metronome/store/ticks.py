@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +40,7 @@ from flask_metronome.store import schedules as schedule_store
 from flask_metronome.store.outbox import OutboxRow
 from flask_metronome.store.promotion import promote_waiting
 from flask_metronome.store.run_rows import planned_row
+from flask_metronome.store.schedule_rows import followed_key, load
 
 
 @dataclass(kw_only=True, slots=True)
@@ -61,6 +62,19 @@ class TickReport:
     cancelled: list[str] = field(default_factory=list)
 
 
+class BatchRefused(Exception):
+    """What was decided about these schedules could not be written down.
+
+    The cause says why; the transaction is to be rolled back.
+
+    :param schedule_ids: the batch.
+    """
+
+    def __init__(self, schedule_ids: Sequence[str]) -> None:
+        self.schedule_ids = schedule_ids
+        super().__init__(f"{len(schedule_ids)} schedules cannot be recorded")
+
+
 def tick(
     connection: Connection,
     *,
@@ -72,6 +86,7 @@ def tick(
     """Decide what is due; see the steps above.
 
     :param owner: id of the beat, which holds the new runs for publishing.
+    :raises BatchRefused: the database does not take what was decided.
     """
     report = TickReport()
     _aim_new(connection, now, batch)
@@ -79,7 +94,10 @@ def tick(
     report.full = len(rows) >= batch
     if rows:
         until = now + timedelta(seconds=lease_seconds)
-        _decide(connection, rows, now, owner, until, report)
+        try:
+            _decide(connection, rows, now, owner, until, report)
+        except Exception as error:
+            raise BatchRefused([row.id for row in rows]) from error
     promote_waiting(connection, now)
     report.next_due_at = _earliest(connection)
     return report
@@ -99,13 +117,17 @@ def _aim_new(connection: Connection, now: datetime, batch: int) -> None:
     ).all()
     for row in rows:
         try:
-            schedule = schedule_store.load(row)
+            schedule = _resumed(connection, load(row), now)
             due = first_due_at(schedule, now)
-            followed = schedule_store.followed_key(schedule.definition)
+            followed = followed_key(schedule.definition)
             values: dict[str, Any] = {
                 "next_due_at": due,
                 "miss_after_at": miss_after(schedule, due),
                 "after_key": followed,
+                "last_due_at": schedule.last_due_at,
+                "paused_at": None,
+                "paused_by": None,
+                "paused_reason": None,
                 "state": "active" if due or followed else "finished",
             }
         except Exception as error:
@@ -114,6 +136,14 @@ def _aim_new(connection: Connection, now: datetime, batch: int) -> None:
         connection.execute(
             update(schedules).where(schedules.c.id == row.id).values(values)
         )
+
+
+def _resumed(connection: Connection, schedule: Schedule, now: datetime) -> Schedule:
+    """A schedule whose pause was ended by hand: the pause leaves its row here."""
+    if schedule.paused_at is None:
+        return schedule
+    last = schedule_store.record_pause(connection, schedule, now)
+    return replace(schedule, last_due_at=last or schedule.last_due_at)
 
 
 def _claim_due(connection: Connection, now: datetime, batch: int) -> Sequence[Row[Any]]:
@@ -157,7 +187,7 @@ def _load_all(
     loaded = []
     for row in rows:
         try:
-            loaded.append(schedule_store.load(row))
+            loaded.append(load(row))
         except Exception as error:
             schedule_store.set_aside(connection, row.id, str(error), now=now)
             report.broken += 1
