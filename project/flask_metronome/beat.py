@@ -29,6 +29,7 @@ from flask_metronome.publishing import PublisherThread
 from flask_metronome.settings import Settings
 from flask_metronome.state import State, state_of
 from flask_metronome.store import beats, schedules
+from flask_metronome.store.tick_times import TickTimes
 from flask_metronome.store.ticks import BatchRefused, TickReport, tick
 from flask_metronome.version import __version__
 from flask_metronome.wakeups import Wakeups
@@ -167,6 +168,7 @@ class Scheduler(CeleryScheduler):
         self._busy = False
         self._closed = False
         self._last_heartbeat = float("-inf")
+        self._times = TickTimes(self.beat_id)
         super().__init__(app, *args, lazy=lazy, **kwargs)
 
     # -- what Celery's service calls ------------------------------------------
@@ -224,7 +226,8 @@ class Scheduler(CeleryScheduler):
 
     def _turn(self) -> float:
         try:
-            report, now = self._ticker.tick()
+            with self._times.measured():
+                report, now = self._ticker.tick()
             self._heartbeat(now)
         except (DatabaseUnreachable, SQLAlchemyError) as error:
             return self._back_off(error)
@@ -271,6 +274,8 @@ class Scheduler(CeleryScheduler):
                 published=publishing.published if publishing else 0,
                 broker_error=publishing.error if publishing else None,
             )
+            self._times.write(connection)
+        self._times.clear()
         self._last_heartbeat = time.monotonic()
 
     def close(self) -> None:
