@@ -69,6 +69,7 @@ pages.add_app_template_filter(words.percent, "metronome_percent")
 pages.add_app_template_filter(words.reason_words, "metronome_reason")
 pages.add_app_template_filter(words.state_words, "metronome_state")
 pages.add_app_template_filter(words.tone, "metronome_tone")
+pages.add_app_template_filter(words.unknown_words, "metronome_unknown")
 pages.add_app_template_filter(words.why, "metronome_why")
 
 

@@ -24,7 +24,7 @@ from flask_metronome.history.values import AuditLine, RunDetail
 from flask_metronome.pages.blueprint import pages
 from flask_metronome.pages.waterfall import lay_out
 from flask_metronome.shown import as_shown
-from flask_metronome.state import State, state_of
+from flask_metronome.state import state_of
 
 _CHANGES = 10
 
@@ -95,7 +95,6 @@ _FILTERS = (
 @on_loop
 async def run(run_id: str) -> str:
     """One run: its phases, its attempts, its errors."""
-    state = state_of()
     seen = await _see(run_id)
     found = seen.run
     return render_template(

@@ -61,6 +61,10 @@ ACTION_WORDS = {
     "mute.add": "muted it",
     "mute.end": "ended the mute",
 }
+UNKNOWN_WORDS = {
+    "no_monitor": "no monitor was running",
+    "no_database": "the database did not answer",
+}
 #: The look of each state: shape and colour follow it, never the colour alone.
 TONES = {
     "succeeded": "good",
@@ -180,6 +184,11 @@ def origin_words(origin: str) -> str:
     return {"auto": "its cadence", "manual": "by hand", "event": "another's end"}.get(
         kind, kind
     )
+
+
+def unknown_words(cause: str) -> str:
+    """Why nobody was watching, in words."""
+    return UNKNOWN_WORDS.get(cause, cause.replace("_", " "))
 
 
 def percent(share: float | None) -> str:

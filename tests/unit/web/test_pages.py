@@ -151,8 +151,7 @@ def test_a_run_links_to_flower_where_it_is_known(make_site: Any) -> None:
     failed = busy(site)
 
     assert (
-        f'href="/metronome/flower/task/{failed}"'
-        in site.page(f"/runs/{failed}").text
+        f'href="/metronome/flower/task/{failed}"' in site.page(f"/runs/{failed}").text
     )
 
 

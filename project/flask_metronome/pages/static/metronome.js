@@ -228,6 +228,40 @@
       });
   }
 
+  // --- the stream of changes: only says when to look, so nothing depends on it ---
+
+  var source = null;
+  var again = 0;         // no new try before
+  var soon = 0;
+
+  function changed() {
+    if (soon) return;
+    // many changes at once are one look
+    soon = setTimeout(function () { soon = 0; refresh(); }, Math.max(200, 2000 - (Date.now() - seenAt)));
+  }
+
+  function follow() {
+    if (source || document.hidden || !main.dataset.stream || !window.EventSource || Date.now() < again) return;
+    source = new EventSource(main.dataset.stream);
+    (main.dataset.kinds + " reset").split(" ").forEach(function (kind) { source.addEventListener(kind, changed); });
+    source.onerror = function () {
+      // it comes back by itself, but for a refusal: then asking now and then has to do
+      if (source && source.readyState === EventSource.CLOSED) unfollow(60000);
+    };
+  }
+
+  function unfollow(pause) {
+    if (source) source.close();
+    source = null;
+    again = Date.now() + (pause || 0);
+  }
+
+  function turn() {
+    follow();
+    var told = source && source.readyState === EventSource.OPEN;
+    if (!told || Date.now() - seenAt > 3000 * seconds) refresh();
+  }
+
   // A second click on a button would send the form twice.
   document.addEventListener("submit", function (event) {
     var form = event.target;
@@ -247,8 +281,13 @@
 
   if (main && main.dataset.seconds) {
     note(document);
-    setInterval(refresh, seconds * 1000);
-    document.addEventListener("visibilitychange", refresh);
+    setInterval(turn, seconds * 1000);
+    document.addEventListener("visibilitychange", function () {
+      if (document.hidden) unfollow();
+      else { follow(); refresh(); }
+    });
+    window.addEventListener("pagehide", function () { unfollow(); });
+    follow();
     offerZone();
   }
   tell();
