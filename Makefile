@@ -9,11 +9,13 @@ PYTEST ?= $(BIN)/pytest
 SOURCES := project broker monitoring tests benchmarks compose
 # Integration tests mostly wait: three files at a time keep two cores busy.
 BESIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
-# What `make matrix` runs, and on which Celery beside the newest.
+# What `make matrix` runs, and on which Celery beside the newest: what Celery decides.
 CELERY ?= 5.5 5.6
-CELERY_UNIT := tests/unit/worker tests/unit/test_extension.py \
-  tests/unit/test_celery_commands.py tests/unit/test_celery_cadence.py
-CELERY_PATHS := tests/integration/test_worker_runs.py tests/integration/test_whole_path.py
+CELERY_TESTS := $(addprefix tests/unit/,test_extension.py test_celery_commands.py \
+    test_celery_cadence.py $(addprefix worker/test_,backend.py deaths.py \
+    result_contract.py shown.py tasks.py tracing.py)) \
+  $(addprefix tests/integration/test_,causes.py worker_runs.py worker_deaths.py \
+    dead_letters.py whole_path.py)
 
 # The stamps carry pyproject.toml's checksum: dependencies are installed again
 # when it changes, and a second `make` costs nothing.
@@ -36,16 +38,29 @@ integration: $(DEV) ## the integration tests: real broker, databases, processes,
 	@./tests/integration/prepare.sh
 	$(PYTEST) tests/integration $(BESIDE) $(ARGS)
 
-matrix: ## the worker's tests on older Celery versions
+matrix: $(CELERY:%=$(VENV)-celery-%/.made-$(SUM)) ## the tests of what Celery decides, on older versions of it
 	@./tests/integration/prepare.sh
-	@set -e; for version in $(CELERY); do \
-	  echo "Celery $$version, in $(VENV)-celery-$$version …"; \
-	  python=$(VENV)-celery-$$version/bin/python; \
-	  [ -x $$python ] || $(PYTHON) -m venv $(VENV)-celery-$$version; \
-	  $$python -m pip install -q -q --disable-pip-version-check -e '.[dev]' "celery==$$version.*"; \
-	  $$python -m pytest $(CELERY_UNIT) $(ARGS); \
-	  $$python -m pytest $(CELERY_PATHS) -k 'test_worker_runs or lane or results or live' $(ARGS); \
-	done
+	@$(MAKE) --no-print-directory --jobs $(CELERY:%=celery-%)
+
+# Side by side, so each says its lines at its end.
+.PHONY: $(CELERY:%=celery-%)
+$(CELERY:%=celery-%): celery-%:
+	@[ ! -e $(VENV)-celery-$*/.missing ] || { echo "Celery $*: left out, it cannot be installed here"; exit 0; }; \
+	log=$(VENV)-celery-$*/tests.log; echo "Celery $*, in $(VENV)-celery-$* …"; \
+	$(VENV)-celery-$*/bin/python -m pytest -p no:cacheprovider $(CELERY_TESTS) \
+	  -k 'not test_whole_path or lane or results or live' $(ARGS) >$$log 2>&1; \
+	status=$$?; echo "Celery $*:"; cat $$log; exit $$status
+
+# An older Celery and what it needs, before everything else of $(VENV).
+$(VENV)-celery-%/.made-$(SUM): | $(DEV)
+	@echo "Installing Celery $* into $(VENV)-celery-$* …"
+	@$(BIN)/python -m venv --clear $(VENV)-celery-$*
+	@$(VENV)-celery-$*/bin/python -m pip install -q -q --disable-pip-version-check 'celery==$*.*' || \
+	  touch $(VENV)-celery-$*/.missing
+	@site='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$site")')" \
+	    > "$$($(VENV)-celery-$*/bin/python -c "$$site")/above.pth"
+	@[ -e $(VENV)-celery-$*/.missing ] || touch $@
 
 check: lint unit ## format, lint, types, layers and unit tests: what a commit must pass
 
