@@ -22,7 +22,16 @@ CHANNELS = ("mail", "webhook", "apprise")
 SENDING_OUTCOMES = ("sent", "failed", "given_up")
 UNKNOWN_CAUSES = ("no_monitor", "no_database")
 PUBLISH_FAILURES = ("unknown", "nacked", "returned")
+#: Lanes with a series of their own.
+MOST_LANES = 200
 OUTBOXES = ("runs", "notices", "events")
+CHORES = (
+    "settled", "overdue", "unpublished", "expired", "late", "limits", "overrun",
+    "stuck", "lost", "returned", "pending", "judged", "stuck_told", "over",
+    "missed_told", "lanes", "notified", "runs_folded", "attempts_folded",
+    "runs_pruned", "attempts_pruned", "results_pruned", "processes_pruned",
+    "incidents_pruned", "messages_pruned",
+)  # fmt: skip
 
 #: name, help, number
 _GAUGES: tuple[tuple[str, str, Callable[[Snapshot], float]], ...] = (
@@ -71,7 +80,7 @@ _COUNTERS: tuple[tuple[str, str, str, str, tuple[str, ...]], ...] = (
         "Chores of sweeps that met an error.",
         "chore_failures",
         "chore",
-        (),
+        CHORES,
     ),
 )
 
@@ -220,9 +229,11 @@ def _redeliveries(snapshot: Snapshot) -> Metric:
         labels=["lane"],
     )
     sums = snapshot.sums.get("redeliveries", {})
-    names = tuple(lane.name for lane in snapshot.lanes)
-    for lane, number in seeded(sums, names):
-        family.add_metric([lane], number)
+    names = sorted({*sums, *(lane.name for lane in snapshot.lanes)})
+    for lane in names[:MOST_LANES]:
+        family.add_metric([lane], sums.get(lane, 0))
+    if rest := [sums.get(lane, 0) for lane in names[MOST_LANES:]]:
+        family.add_metric(["__other__"], sum(rest))
     return family
 
 

@@ -13,7 +13,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from metronome_monitoring.collector import MetronomeCollector
-from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
+from metronome_monitoring.snapshot import (
+    LaneNumbers,
+    ScheduleNumbers,
+    Snapshot,
+    WorkerNumbers,
+)
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 RULES = (MONITORING / "prometheus/rules.yml").read_text()
@@ -22,7 +27,7 @@ DASHBOARD = json.loads((MONITORING / "grafana/dashboard.json").read_text())
 #: A metric with what is asked of its labels, in a rule, a test series or a panel.
 METRIC = re.compile(r"\b(metronome_\w+)(?:\{([^}]*)\})?")
 #: Labels whose values are a closed set.
-CLOSED = {"outcome", "reason", "flag", "cause", "kind", "channel"}
+CLOSED = {"outcome", "reason", "flag", "cause", "kind", "channel", "chore", "outbox"}
 #: Labels that Prometheus adds to everything it scrapes.
 SCRAPED = {"instance", "job"}
 
@@ -31,10 +36,18 @@ def exported() -> dict[str, list[dict[str, str]]]:
     """Each sample's name, with the labels of all its series in a new installation."""
     new = ScheduleNumbers(
         key="a", task="t", lane="l", state="active", enabled=True,
-        next_due_at=2.0, last_due_at=1.0,
+        next_due_at=2.0, last_due_at=1.0, max_runtime_seconds=60.0,
     )  # fmt: skip
+    lane = LaneNumbers(name="default", messages=0, consumers=0)
+    worker = WorkerNumbers(name="w", up=True, heartbeat_at=1.0, executing=0)
     registry = CollectorRegistry(auto_describe=False)
-    snapshot = Snapshot(version="1", schedules=(new,), sums={"attempts": {}})
+    snapshot = Snapshot(
+        version="1",
+        schedules=(new,),
+        sums={"attempts": {}},
+        lanes=(lane,),
+        workers=(worker,),
+    )
     registry.register(MetronomeCollector(lambda: snapshot))
     found: dict[str, list[dict[str, str]]] = {}
     for family in text_string_to_metric_families(generate_latest(registry).decode()):
