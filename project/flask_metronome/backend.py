@@ -12,6 +12,7 @@ from typing import Any
 
 from billiard.exceptions import WorkerLostError
 from celery import current_task, states
+from celery.app.task import Context
 from celery.backends.base import BaseBackend
 from celery.exceptions import TaskRevokedError
 from celery.result import result_from_tuple
@@ -79,6 +80,8 @@ class ResultBackend(BaseBackend):
         row = self._row(task_id, encoded, state, traceback, request)
         if request is None or run_of(request, task_id) is None:
             self._ledger.post(result=row, inline=_in_task())
+            if request is None and isinstance(result, BaseException):
+                self._end_replaced(task_id, state, result, traceback)
         else:
             self._store_for_run(request, state, result, traceback, row)
         return encoded
@@ -147,6 +150,15 @@ class ResultBackend(BaseBackend):
             result=row if state != states.REVOKED else None,
             inline=_in_task(),
         )
+
+    def _end_replaced(
+        self, task_id: str, state: str, error: BaseException, trace: str | None
+    ) -> None:
+        """A failed chord's callback, which may be what a run was replaced by."""
+        nobody = Context(id=task_id)
+        ending = ending_from_state(nobody, state, error, trace, redact=self._patterns)
+        if ending is not None:
+            self._ledger.post(ending=ending, inline=_in_task())
 
     def _row(
         self, task_id: str, encoded: Any, state: str, trace: str | None, request: Any

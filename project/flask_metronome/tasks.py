@@ -105,22 +105,21 @@ class MetronomeTask(Task):
             )
         return super().on_replace(sig)
 
+    def retry(self, *args: Any, **options: Any) -> Any:
+        """As Celery's. With ``throw=False`` the body goes on, and so does the run."""
+        promised = super().retry(*args, **options)
+        # it is published: whatever the body still says ends no run
+        self.request.metronome_promised = promised
+        return promised
+
     def _claimed_body(self, request: Any, args: Any, kwargs: Any) -> Any:
         try:
-            return self._traced_body(args, kwargs)
-        except Retry as retry:
-            # the backend is told the cause, not when the retry is due
-            request.metronome_retry = retry
-            raise
-        except Ignore:
-            self._end(
-                request, ending_of(request, AttemptState.IGNORED, reason="ignored")
-            )
-            raise
-        except Reject as reject:
-            self._end(request, rejection(request, reject, self._patterns()))
-            raise
-        except Exception:
+            said = self._traced_body(args, kwargs)
+        except Exception as error:
+            promised = _promised(request)
+            if promised is not None and error is not promised:
+                raise self._noted(request, promised) from error
+            self._noted(request, error)
             raise
         except BaseException as error:
             if _ends_more_than_the_body(error):
@@ -128,6 +127,22 @@ class MetronomeTask(Task):
             # a pool of threads forgets a body that leaves like this: nobody
             # would ever acknowledge its message or end its run
             raise _told(error) from error
+        promised = _promised(request)
+        if promised is not None:
+            raise self._noted(request, promised)
+        return said
+
+    def _noted(self, request: Any, error: Exception) -> Exception:
+        """Write down what the backend is not told when a body says this."""
+        if isinstance(error, Retry):
+            # the backend is told the cause, not when the retry is due
+            request.metronome_retry = error
+        elif isinstance(error, Ignore):
+            ending = ending_of(request, AttemptState.IGNORED, reason="ignored")
+            self._end(request, ending)
+        elif isinstance(error, Reject):
+            self._end(request, rejection(request, error, self._patterns()))
+        return error
 
     def _traced_body(self, args: Any, kwargs: Any) -> Any:
         """What the class after us would do; Celery's own would push a 2nd request."""
@@ -197,6 +212,13 @@ def _last_of(sig: Any) -> Any:
             sig = tasks[-1]
         else:
             return sig
+
+
+def _promised(request: Any) -> Exception | None:
+    """The retry that a claimed body has published and not raised."""
+    if fence_of(request) is None:
+        return None
+    return getattr(request, "metronome_promised", None)
 
 
 def _ends_more_than_the_body(error: BaseException) -> bool:

@@ -165,6 +165,36 @@ def replace(self: Any) -> Any:
     return self.replace(succeed.s("replaced"))
 
 
+@metronome.task(bind=True, name="t.replace_by")
+def replace_by(self: Any, kind: str) -> Any:
+    ran(self)
+    links = {
+        "chain": lambda: fail.si() | succeed.si("never"),
+        "chord": lambda: chord([succeed.si(1), fail.si()], succeed.si("never")),
+    }
+    return self.replace(links[kind]())
+
+
+@metronome.task(bind=True, name="t.promise")
+def promise(self: Any, then: str) -> str:
+    ran(self)
+    if self.request.retries:
+        return "at last"
+    self.retry(countdown=0, throw=False)
+    if then == "raise":
+        raise ValueError("after all")
+    if then == "ignore":
+        raise Ignore
+    return "too early"
+
+
+@metronome.task(bind=True, name="t.bad_chord")
+def bad_chord(self: Any) -> list[str]:
+    ran(self)
+    ended = chord([succeed.si(1), fail.si()])(succeed.s())
+    return [ended.id, ended.parent.id]
+
+
 @metronome.task(bind=True, name="t.progress")
 def progress(self: Any, flag: str) -> str:
     ran(self)

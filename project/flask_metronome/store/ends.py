@@ -43,7 +43,7 @@ def finish(connection: Connection, ending: Ending, *, now: datetime) -> bool:
     if fence is None:
         fence = _fence_of_worker(connection, ending)
         if fence is None:
-            return False
+            return _end_replaced(connection, ending, now)
     runtime = ending.runtime_seconds
     if runtime is None:
         runtime = _elapsed(connection, ending.run_id, fence, now)
@@ -111,6 +111,35 @@ def _is_of_process(attempt: Any, ending: Ending) -> bool:
         return bool(attempt.pid == ending.pid)
     # nobody knows who had it; whoever lives reports for itself
     return attempt.pid is None or process_mark(attempt.pid) is None
+
+
+def _end_replaced(connection: Connection, ending: Ending, now: datetime) -> bool:
+    """End a run as failed whose heir will never run: a link before it failed.
+
+    A body may be replaced by a chain or a chord, whose last task takes over the
+    run. Celery stores the failure of an earlier one for it.
+    """
+    if ending.state not in (AttemptState.FAILED, AttemptState.TIMED_OUT):
+        return False
+    replaced = exists().where(
+        attempts.c.task_id == runs.c.id,
+        attempts.c.fence == runs.c.fence,
+        attempts.c.state == AttemptState.IGNORED,
+    )
+    changed = connection.execute(
+        update(runs)
+        .where(runs.c.id == ending.run_id, runs.c.state == RunState.RETRYING, replaced)
+        .values(
+            state=RunState.FAILED,
+            reason="replacement_failed",
+            error=ending.error,
+            error_type=_short(ending.error_type),
+            finished_at=now,
+            updated_at=now,
+            live_key=None,
+        )
+    )
+    return bool(changed.rowcount)
 
 
 def _elapsed(
