@@ -77,8 +77,14 @@ format: $(DEV) ## format the code and mend what ruff can mend
 bench: $(DEV) ## run the benchmarks and print their tables
 	$(BIN)/python -m benchmarks $(ARGS)
 
+peers: ## measure other beats beside ours (Docker; installs them into a virtualenv of their own)
+	@[ -x $(VENV)-peers/bin/python ] || $(PYTHON) -m venv $(VENV)-peers
+	@$(VENV)-peers/bin/python -m pip install -q -q --disable-pip-version-check -e '.[postgres]' \
+	  django-celery-beat sqlalchemy-celery-beat celery-redbeat
+	$(VENV)-peers/bin/python -m benchmarks.peers $(ARGS)
+
 clean: ## remove the virtualenv, caches and built files
-	rm -rf $(VENV) $(VENV)-celery-* dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-peers $(VENV)-celery-* dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find project broker monitoring tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -96,4 +102,4 @@ $(DEV): | $(BIN)/python
 	@$(BIN)/python -m pip install -q -q --disable-pip-version-check -e '.[dev]'
 	@rm -f $(VENV)/.run-* $(VENV)/.dev-* && touch $(RUN) $@
 
-.PHONY: help demo test unit integration matrix check lint format bench clean
+.PHONY: help demo test unit integration matrix check lint format bench peers clean

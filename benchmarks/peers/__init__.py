@@ -1,0 +1,1 @@
+"""Other beats beside ours, on the same broker and database, each as a real process."""
