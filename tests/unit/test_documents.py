@@ -13,7 +13,10 @@ from flask_metronome.cli.commands import COMMANDS
 from flask_metronome.settings import FOREIGN_PREFIXES, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = (
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    "docs/peers.md",
+)
 SOURCE_ROOTS = ("", "project/flask_metronome", "broker", "monitoring")
 
 
@@ -29,7 +32,7 @@ def test_every_link_leads_to_a_file(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_file_that_is_named_exists(document: str) -> None:
-    for name in re.findall(r"`([\w./-]+(?:\.py|/))`", text_of(document)):
+    for name in re.findall(r"`([\w.-][\w./-]*(?:\.py|/))`", text_of(document)):
         assert any((ROOT / root / name).exists() for root in SOURCE_ROOTS), name
 
 
