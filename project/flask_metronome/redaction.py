@@ -27,7 +27,7 @@ def redact(value: Any, patterns: Iterable[str]) -> Any:
     :param value: JSON-like; text inside it is searched for ``key=value``.
     :param patterns: parts of key names, compared without case.
     """
-    return _redact(value, _keys(tuple(patterns)), _text(tuple(patterns)), 0)
+    return _redact(value, _keys(tuple(patterns)), 0)
 
 
 def key_matches(name: str, patterns: Iterable[str]) -> bool:
@@ -38,7 +38,7 @@ def key_matches(name: str, patterns: Iterable[str]) -> bool:
 
 def redact_text(text: str, patterns: Iterable[str]) -> str:
     """``text`` without the values in ``key=value``, ``key: value`` and URLs."""
-    return _redact_text(text, _text(tuple(patterns)))
+    return _redact_text(text, _keys(tuple(patterns)))
 
 
 def unmasked(given: Any, stored: Any, shown: Any, field: str) -> Any:
@@ -100,33 +100,51 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _redact(
-    value: Any, keys: re.Pattern[str] | None, text: re.Pattern[str] | None, depth: int
-) -> Any:
+def _redact(value: Any, keys: re.Pattern[str] | None, depth: int) -> Any:
     if depth > _DEPTH:
         return "…"
     if isinstance(value, Mapping):
         return {
             key: MASK
             if keys is not None and keys.search(str(key))
-            else _redact(inner, keys, text, depth + 1)
+            else _redact(inner, keys, depth + 1)
             for key, inner in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [_redact(inner, keys, text, depth + 1) for inner in value]
+        return [_redact(inner, keys, depth + 1) for inner in value]
     if isinstance(value, str):
-        return _redact_text(value, text)
+        return _redact_text(value, keys)
     return value
 
 
-def _redact_text(text: str, pattern: re.Pattern[str] | None) -> str:
+def _redact_text(text: str, keys: re.Pattern[str] | None) -> str:
     text = _URL_PASSWORD.sub(rf"\1{MASK}@", text)
-    if pattern is None:
+    if keys is None:
         return text
-    return pattern.sub(lambda match: match["head"] + MASK, text)
+    parts, at = [], 0
+    for found in _NAME.finditer(text):
+        # what stands inside of a value that is masked already is none of a name's
+        if found.start() < at or keys.search(found["name"]) is None:
+            continue
+        value = _VALUE.match(text, found.end())
+        if value is not None:
+            parts += [text[at : value.start("value")], MASK]
+            at = value.end()
+    return "".join((*parts, text[at:]))
 
 
-_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@")
+# Long texts come by here, so none of these may look at a character twice: a name
+# is tried where it begins only, and what was taken is not given back (``++``).
+_URL_PASSWORD = re.compile(
+    r"((?<![a-z0-9+.-])[a-z0-9+.-]++://[^\s:/@]*+:)[^\s@/]++@", re.IGNORECASE
+)
+_NAME = re.compile(r"""(?<![\w-])(?P<name>[\w-]++)["']?\s*+[:=]\s*+""")
+_VALUE = re.compile(
+    r"""(?:bearer\s+|basic\s+)?"""
+    # what is masked already stays: text may come by twice
+    r"""(?!\[redacted\])(?P<value>"[^"\n]*+"|'[^'\n]*+'|[^\s,;&)}\]]++)""",
+    re.IGNORECASE,
+)
 
 
 @lru_cache(maxsize=32)
@@ -134,16 +152,3 @@ def _keys(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     if not patterns:
         return None
     return re.compile("|".join(map(re.escape, patterns)), re.IGNORECASE)
-
-
-@lru_cache(maxsize=32)
-def _text(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
-    if not patterns:
-        return None
-    words = "|".join(map(re.escape, patterns))
-    return re.compile(
-        rf"""(?P<head>[\w-]*(?:{words})[\w-]*["']?\s*[:=]\s*(?:bearer\s+|basic\s+)?)"""
-        # what is masked already stays: text may come by twice
-        r"""(?!\[redacted\])(?:"[^"\n]*"|'[^'\n]*'|[^\s,;&)}\]]+)""",
-        re.IGNORECASE,
-    )

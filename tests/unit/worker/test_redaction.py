@@ -109,3 +109,27 @@ def test_text_is_what_any_database_keeps() -> None:
     """PostgreSQL refuses NUL, and no driver encodes half a surrogate pair."""
     for cut in (clip, clip_middle):
         assert cut("a\0b\ud800c", 99) == "a\ufffdb?c"
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "token", "a.", "a://", "token=", "a:", 'token="', "-", " ", "x = "]
+)
+def test_the_cost_follows_the_length_of_a_text(text: str) -> None:
+    # at a cost that follows its square this would take hours
+    redact_text(text * 100_000, ("password", "token"))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("url=token=abc", "url=token=[redacted]"),
+        ("-redis://me:s3cret@host/", "-redis://me:[redacted]@host/"),
+        ("REDIS://me:s3cret@host/", "REDIS://me:[redacted]@host/"),
+        ("my-token-2 = 'a b' c", "my-token-2 = [redacted] c"),
+        ('{"token": "a\\"b", "x": 1}', '{"token": [redacted]b", "x": 1}'),
+        ("token=token=a b", "token=[redacted] b"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]"),
+    ],
+)
+def test_a_secret_in_a_text_is_found_beside_others(text: str, shown: str) -> None:
+    assert redact_text(text, ("token", "authorization")) == shown
