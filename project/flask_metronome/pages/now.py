@@ -36,7 +36,7 @@ from flask_metronome.pages.strip import Strip, draw
 from flask_metronome.pages.words import why
 from flask_metronome.state import State, state_of
 
-_ROWS = 100
+_ROWS = 50
 _LATEST = 60
 _TROUBLES = 8
 _NAMED = 6

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from flask_metronome.core.run import UNSTARTED
 from flask_metronome.history.values import AttemptView, RunDetail
 from flask_metronome.pages.words import duration, tone
 
@@ -115,7 +116,7 @@ def _before_start(run: RunDetail, now: datetime) -> Iterator[_Phase]:
             continue
         yield _Phase(label=label, begins=edge, ends=mark, tone="wait")
         edge = mark
-    if run.started_at is None and run.finished_at is None and edge < now:
+    if run.state in UNSTARTED and run.started_at is None and edge < now:
         yield _Phase(label="waits", begins=edge, ends=now, tone="wait")
 
 

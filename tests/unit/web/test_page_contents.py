@@ -46,23 +46,23 @@ def test_without_a_database_a_plain_page_says_so(make_site: Any, path: str) -> N
     assert "s3cret" not in page.text
 
 
-def test_what_is_wrong_beyond_the_first_hundred_is_seen(site: Any) -> None:
-    for number in range(103):
+def test_what_is_wrong_beyond_the_first_page_is_seen(site: Any) -> None:
+    for number in range(53):
         site.schedule(f"s{number:03}")
     site.beat()
-    site.run("s102", state="failed", error="boom")
-    site.run("s101", state="failed")
-    site.run("s101", ago=30)
+    site.run("s052", state="failed", error="boom")
+    site.run("s051", state="failed")
+    site.run("s051", ago=30)
     site.run("s000", ago=30, state="skipped", reason="overlap")
 
     text = site.page().text
 
-    assert text.count('class="c-key"') == 100
-    assert "1 of 103 schedules needs a look" in text
-    assert '<a href="/metronome/schedules/s102">s102</a>' in text
+    assert text.count('class="c-key"') == 50
+    assert "1 of 53 schedules needs a look" in text
+    assert '<a href="/metronome/schedules/s052">s052</a>' in text
     look = site.page("/?show=look").text
     assert look.count('class="c-key"') == 1
-    assert "s102" in look
+    assert "s052" in look
 
 
 def test_the_first_page_costs_as_much_for_many_schedules(site: Any) -> None:
@@ -207,6 +207,17 @@ def test_a_run_leads_to_its_neighbours_incident_and_children(site: Any) -> None:
     assert "/metronome/incidents/i1" in text
     assert "shop.child" in text
     assert "/metronome/incidents/i1" not in site.page(f"/runs/{before}").text
+
+
+def test_what_was_missed_waits_no_longer(site: Any) -> None:
+    site.schedule("report")
+    planned = {"planned_at": NOW - timedelta(seconds=50)}
+    missed = site.run("report", state="missed", missed=True, **planned)
+    waits = site.run("report", ago=30, state="published", **planned)
+
+    label = '<span class="label">waits</span>'
+    assert label not in site.page(f"/runs/{missed}").text
+    assert label in site.page(f"/runs/{waits}").text
 
 
 def test_a_dead_letter_says_how_to_decide_about_it(site: Any) -> None:

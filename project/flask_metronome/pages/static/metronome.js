@@ -231,7 +231,8 @@
   // --- the stream of changes: only says when to look, so nothing depends on it ---
 
   var source = null;
-  var again = 0;         // no new try before
+  // no new try before: who clicks through pages must not use up the streams
+  var again = Date.now() + 5000;
   var soon = 0;
 
   function changed() {
@@ -257,7 +258,6 @@
   }
 
   function turn() {
-    follow();
     var told = source && source.readyState === EventSource.OPEN;
     if (!told || Date.now() - seenAt > 3000 * seconds) refresh();
   }
@@ -283,11 +283,11 @@
     note(document);
     setInterval(turn, seconds * 1000);
     document.addEventListener("visibilitychange", function () {
-      if (document.hidden) unfollow();
-      else { follow(); refresh(); }
+      if (document.hidden) unfollow(2000);
+      else refresh();
     });
     window.addEventListener("pagehide", function () { unfollow(); });
-    follow();
+    setInterval(follow, 1000);
     offerZone();
   }
   tell();
