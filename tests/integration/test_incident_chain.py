@@ -1,5 +1,5 @@
 """The whole chain with real processes: every beat dead, missed, incident, mail and
-webhook, metric; a beat returns, the schedule runs, and the incident closes."""
+webhook, metric, Prometheus' alert; a beat returns, the schedule runs, and all close."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 from clockwork import HERE, Clockwork
+from prometheus_server import Prometheus, find_prometheus, running_prometheus
 from receivers import HookServer, MailServer
 from sqlalchemy import select
 
 from flask_metronome.models import incidents
 
 SECRET = "known to both"
+RULES = Path(__file__).parents[2] / "monitoring/prometheus/rules.yml"
 
 
 def free_port() -> int:
@@ -90,11 +92,43 @@ def metric(port: int, name: str) -> float | None:
     return float(found[1]) if found else None
 
 
+@pytest.fixture
+def port(clockwork: Clockwork) -> int:
+    """Where the app's web process listens."""
+    found = free_port()
+    start(clockwork, "web", "run", "--port", str(found))
+    return found
+
+
+@pytest.fixture
+def prometheus(port: int, tmp_path: Path) -> Iterator[Prometheus]:
+    """Scrapes the web process, and evaluates our rules."""
+    if find_prometheus() is None:
+        missing = "no Prometheus to test against: install prometheus"
+        # a laptop need not have one; CI must
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    target = f"127.0.0.1:{port}"
+    with running_prometheus(folder, target, "/metronome/metrics", RULES) as found:
+        yield found
+
+
+def alerted(prometheus: Prometheus) -> bool:
+    """Whether the alert about an open incident of this kind fires."""
+    query = (
+        'ALERTS{alertname="MetronomeIncidentOpen",kind="missed",alertstate="firing"}'
+    )
+    return bool(prometheus.query(query))
+
+
 def test_from_dead_beats_to_a_closed_incident(
-    clockwork: Clockwork, mails: MailServer, hooks: HookServer
+    clockwork: Clockwork,
+    mails: MailServer,
+    hooks: HookServer,
+    port: int,
+    prometheus: Prometheus,
 ) -> None:
-    port = free_port()
-    start(clockwork, "web", "run", "--port", str(port))
     start(
         clockwork,
         "monitor",
@@ -110,9 +144,11 @@ def test_from_dead_beats_to_a_closed_incident(
     )
     clockwork.worker()
     beat = clockwork.beat()
-    clockwork.add("steady", "clock.default", seconds=2, grace_seconds=2)
+    # a busy machine may stand still for seconds: that is not missed yet
+    clockwork.add("steady", "clock.default", seconds=2, grace_seconds=10)
     clockwork.until(lambda: len(clockwork.lines()) >= 2, "two bodies")
     assert incident(clockwork) is None
+    assert not alerted(prometheus)
     beat.send_signal(signal.SIGKILL)
     clockwork.until(lambda: len(mails.found) == 1, "the mail")
     clockwork.until(lambda: len(hooks.found) == 1, "the webhook")
@@ -125,11 +161,13 @@ def test_from_dead_beats_to_a_closed_incident(
     _check_what_was_said(mails, hooks, opened)
     name = 'metronome_incidents_open{kind="missed"}'
     clockwork.until(lambda: metric(port, name) == 1, "the metric")
+    clockwork.until(lambda: alerted(prometheus), "the alert")
     clockwork.beat()
     clockwork.until(lambda: incident(clockwork).state == "closed", "the incident")
     clockwork.until(lambda: len(mails.found) == 2, "the mail of the recovery")
     clockwork.until(lambda: len(hooks.found) == 2, "the webhook of the recovery")
     clockwork.until(lambda: metric(port, name) == 0, "the metric to fall")
+    clockwork.until(lambda: not alerted(prometheus), "the alert to end")
     sent = 'metronome_notifications_total{channel="mail",outcome="sent"}'
     clockwork.until(lambda: metric(port, sent) == 2, "the count of mails")
     assert mails.subjects[1] == "[Metronome] Good again: steady was missed"

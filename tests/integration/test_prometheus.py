@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -84,7 +85,7 @@ def clockwork(vhost_url: str, database_url: str, tmp_path: Path) -> Iterator[Clo
     """A beat, a worker and a monitor at work, with good, bad and late runs."""
     made = Clockwork(broker_url=vhost_url, database_url=database_url, folder=tmp_path)
     try:
-        made.add("steady", "clock.default")
+        made.add("steady", "clock.default", max_runtime_seconds=600)
         made.add("flaky", "clock.flaky", seconds=3)
         made.add("broken", "clock.nowhere", seconds=2)
         monitor(made)
@@ -149,6 +150,15 @@ def firing(prometheus: Prometheus) -> set[tuple[str, str]]:
     }
 
 
+def without_data(prometheus: Prometheus) -> list[tuple[str, str]]:
+    """The panels' queries that yield nothing."""
+    return [
+        (title, query)
+        for title, query in QUERIES
+        if not prometheus.query(substituted(query))
+    ]
+
+
 def test_rules_and_dashboard_on_real_runs(
     clockwork: Clockwork, prometheus: Prometheus
 ) -> None:
@@ -156,16 +166,16 @@ def test_rules_and_dashboard_on_real_runs(
         "count((increase(metronome_run_duration_seconds_count[30s]) > 2) > 0)"
         " and on () increase(metronome_retries_total{schedule='flaky'}[30s]) > 0"
         " and on () increase(metronome_runs_total{outcome='failed'}[30s]) > 0"
+        " and on () increase(metronome_dispatch_delay_seconds_count[30s]) > 0"
+        " and on () increase(metronome_tick_duration_seconds_count[30s]) > 0"
+        " and on () metronome_lane_messages >= 0"
     )
     clockwork.until(lambda: bool(prometheus.query(counted)), "runs to be counted")
-    empty = [
-        (title, query)
-        for title, query in QUERIES
-        if not prometheus.query(substituted(query))
-    ]
-    # every series exists from the start, so not one panel is ever without data
-    assert len(QUERIES) > 30
-    assert empty == []
+    assert len(QUERIES) > 60
+    # every series exists soon after the start, so that no panel is without data
+    with contextlib.suppress(AssertionError):
+        clockwork.until(lambda: not without_data(prometheus), "data in every panel")
+    assert without_data(prometheus) == []
     groups = prometheus.get("rules")["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert {rule["health"] for rule in rules} == {"ok"}, rules
