@@ -1,6 +1,6 @@
-"""What a monitor's sweep costs, by how much history there is and how many schedules.
+"""What a monitor's sweep costs, by how much history there is.
 
-It should follow what changed since the sweep before, and neither of the two. On
+It should follow what changed since the sweep before, and not the history. On
 SQLite in a temporary file, or on the database of ``METRONOME_TEST_DATABASE_URL``,
 whose Metronome tables it empties.
 """
@@ -12,12 +12,12 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, text
+from sqlalchemy import Connection, String, delete, func, insert, select, text
 
 from benchmarks.table import Table
 from flask_metronome import schema
@@ -30,17 +30,14 @@ from flask_metronome.settings import read_settings
 from flask_metronome.store.numbers import isolate, read_snapshot
 from flask_metronome.testing import SettableClock
 
-#: Schedules stored, runs in the history, runs that end between two sweeps.
-SIZES = (
-    (100, 10_000, 0),
-    (100, 10_000, 50),
-    (100, 100_000, 0),
-    (100, 100_000, 50),
-    (10_000, 10_000, 50),
-)
+#: Schedules stored, and runs in the history, which grows.
+SCHEDULES = 1_000
+SIZES = (10_000, 100_000)
 #: Only on a server: SQLite's file takes a while to fill.
-SERVER_SIZES = ((100, 1_000_000, 0), (100, 1_000_000, 50), (10_000, 1_000_000, 50))
-QUICK_SIZES = ((5, 20, 0), (5, 40, 5))
+SERVER_SIZES = (10_000, 100_000, 1_000_000)
+QUICK_SIZES = (20, 40)
+#: Runs that end between two sweeps.
+ENDED = (0, 50)
 _ROUNDS = 9
 _CHUNK = 5_000
 
@@ -52,18 +49,13 @@ def measure(*, quick: bool) -> Table:
         url = os.environ.get("METRONOME_TEST_DATABASE_URL", default)
         database = Database(url, clock=SettableClock(), timeout_seconds=600)
         schema.init_db(database)
-        sizes = SIZES + (() if database.dialect == "sqlite" else SERVER_SIZES)
-        rows = [
-            (f"{size[1]:,}", size[0], size[2], *_round(database, folder, *size))
-            for size in (QUICK_SIZES if quick else sizes)
-        ]
+        rows = list(_rows(database, folder, quick=quick))
         title = f"sweep on {database.dialect}, median of {_ROUNDS}"
         database.dispose()
     return Table(
         title=title,
         columns=(
             "runs in history",
-            "schedules",
             "runs ended",
             "sweep, milliseconds",
             "scrape, milliseconds",
@@ -72,21 +64,33 @@ def measure(*, quick: bool) -> Table:
     )
 
 
-def _round(
-    database: Database, folder: str, stored: int, history: int, ended: int
-) -> tuple[float, float]:
+def _rows(
+    database: Database, folder: str, *, quick: bool
+) -> Iterator[tuple[str, int, float, float]]:
     clock = database.clock
     assert isinstance(clock, SettableClock)
     with database.begin() as connection:
         for table in reversed(metadata.sorted_tables):
             connection.execute(delete(table))
-    ids = _fill_schedules(database, stored, clock.moment)
-    _fill_history(database, ids, history, clock.moment)
+    ids = _fill_schedules(database, 5 if quick else SCHEDULES, clock.moment)
     settings = read_settings({}, instance_path=folder, environ={})
     monitor = Monitor(database, settings)
-    for _ in range(4):  # what it does once after its start, pruning among it
-        clock.tick(20)
-        monitor.sweep()
+    sizes = SIZES if database.dialect == "sqlite" else SERVER_SIZES
+    there, begin = 0, clock.moment
+    for size in QUICK_SIZES if quick else sizes:
+        there = _fill_history(database, ids, there, size, begin)
+        for _ in range(4):  # what it does once after its start, pruning among it
+            clock.tick(20)
+            monitor.sweep()
+        for ended in ENDED:
+            yield (f"{size:,}", ended, *_round(database, monitor, ids, ended))
+
+
+def _round(
+    database: Database, monitor: Monitor, ids: list[str], ended: int
+) -> tuple[float, float]:
+    clock = database.clock
+    assert isinstance(clock, SettableClock)
     sweeps, scrapes = [], []
     for _ in range(_ROUNDS):
         clock.tick(2)
@@ -128,21 +132,48 @@ def _fill_schedules(database: Database, stored: int, now: datetime) -> list[str]
 
 
 def _fill_history(
-    database: Database, ids: list[str], history: int, now: datetime
-) -> None:
-    rows: list[Mapping[str, Any]] = []
-    for number in range(history):
-        due = now - timedelta(seconds=60 + 5 * number)
-        rows.append(_run(ids, number, due) | {"counted": True, "judged": 2})
-        if len(rows) == _CHUNK or number == history - 1:
-            with database.begin() as connection:
-                connection.execute(insert(runs), rows)
-                connection.execute(insert(attempts), list(_attempts(rows)))
-            rows = []
+    database: Database, ids: list[str], there: int, history: int, now: datetime
+) -> int:
+    """Let the history grow to so many runs; how many there are."""
+    while there < history:
+        if database.dialect == "postgresql" and there >= _CHUNK:
+            _double(database, more=min(there, history - there))
+            there += min(there, history - there)
+            continue
+        count = min(_CHUNK, history - there)
+        dues = (now - timedelta(seconds=60 + 5 * (there + n)) for n in range(count))
+        rows = [
+            _run(ids, number, due) | {"counted": True, "judged": 2}
+            for number, due in enumerate(dues)
+        ]
+        with database.begin() as connection:
+            connection.execute(insert(runs), rows)
+            connection.execute(insert(attempts), list(_attempts(rows)))
+        there += count
     if database.dialect == "postgresql":
         with database.engine.connect() as connection:
             outside = connection.execution_options(isolation_level="AUTOCOMMIT")
             outside.execute(text("VACUUM ANALYZE"))
+    return there
+
+
+def _double(database: Database, *, more: int) -> None:
+    """Copy rows inside the server, to other due times: a million in no time."""
+    fresh = func.gen_random_uuid().cast(String)
+    apart = func.make_interval(0, 0, 0, 0, 0, 0, 0.001) * func.random()
+    values = {"id": fresh, "due_at": runs.c.due_at - apart}
+    names = [column.name for column in runs.c]
+    copied = select(*(values.get(name, runs.c[name]) for name in names)).limit(more)
+    names_of_attempts = [c.name for c in attempts.c if c.name != "id"]
+    again = select(
+        *(
+            fresh if name in ("run_id", "task_id") else attempts.c[name]
+            for name in names_of_attempts
+        )
+    ).limit(more)
+    with database.begin() as connection:
+        connection.execute(insert(runs).from_select(names, copied))
+        connection.execute(insert(attempts).from_select(names_of_attempts, again))
 
 
 def _end(database: Database, ids: list[str], ended: int, now: datetime) -> None:
