@@ -138,6 +138,34 @@ def test_each_alert_says_how_bad_it_is_and_one_sentence() -> None:
         assert summary.endswith("."), summary
 
 
+#: What Grafana's published schema has, as far as it is used here.
+PANEL = {
+    *("id", "type", "title", "description", "datasource", "gridPos", "targets"),
+    *("fieldConfig", "options", "transformations", "collapsed", "panels"),
+}
+TARGET = {"datasource", "expr", "refId", "legendFormat", "format", "instant"}
+KINDS = {"row", "stat", "table", "timeseries", "heatmap", "state-timeline"}
+DEFAULTS = {"unit", "thresholds", "custom"}
+
+
+def test_the_dashboard_says_nothing_that_grafana_does_not_know() -> None:
+    """Grafana drops unknown words without a complaint: a panel would look odd."""
+    for panel in DASHBOARD["panels"]:
+        about = panel["title"]
+        assert panel.keys() <= PANEL, about
+        assert panel["type"] in KINDS, about
+        if panel["type"] == "row":
+            continue
+        assert panel["datasource"]["type"] == "prometheus", about
+        assert panel["fieldConfig"].keys() == {"defaults", "overrides"}, about
+        assert panel["fieldConfig"]["defaults"].keys() <= DEFAULTS, about
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(set(references)) == len(references) > 0, about
+        for target in panel["targets"]:
+            assert target.keys() <= TARGET, about
+            assert target["datasource"] == panel["datasource"], about
+
+
 def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
     apart = (
         one["x"] + one["w"] <= other["x"]
