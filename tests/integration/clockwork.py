@@ -25,7 +25,7 @@ from flask_metronome.models import beats, runs, schedules, workers
 from flask_metronome.store import schedules as schedule_store
 
 HERE = Path(__file__).parent
-DEADLINE_SECONDS = 45.0
+DEADLINE_SECONDS = 120.0
 
 
 @dataclass(kw_only=True)

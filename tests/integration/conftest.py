@@ -23,7 +23,7 @@ from metronome_broker.docker_broker import DockerBroker, why_not_docker
 from metronome_broker.private_node import PrivateNode, find_server
 
 #: A busy machine's Docker daemon may take its time; the tests must not give up.
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
 _NO_BROKER = (
     "no RabbitMQ to test against: set METRONOME_TEST_BROKER_URL, or start Docker "
     "with the image rabbitmq:4-management, or install rabbitmq-server"

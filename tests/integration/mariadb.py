@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymysql
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _USER, _PASSWORD, _DATABASE = "test", "test", "metronome"
 
 
@@ -67,7 +67,7 @@ def running_mariadb(folder: Path) -> Iterator[str]:
         yield f"mysql://{_USER}:{_PASSWORD}@127.0.0.1:{port}/{_DATABASE}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _wait_until_ready(port: int, process: subprocess.Popen[bytes]) -> None:

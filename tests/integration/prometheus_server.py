@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 def find_prometheus() -> tuple[str, str] | None:
@@ -38,7 +38,7 @@ class Prometheus:
         """
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(asked)}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{asked}: {error.read().decode()}") from None
@@ -82,7 +82,7 @@ def running_prometheus(
         yield Prometheus(url=f"http://{address}")
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -65,7 +65,7 @@ class Supervised:
     def end(self, number: signal.Signals) -> int:
         """Send a signal to the supervisor alone; its exit code."""
         self.process.send_signal(number)
-        code = self.process.wait(timeout=25)
+        code = self.process.wait(timeout=60)
         self._reader.join(timeout=5)
         return code
 
@@ -98,7 +98,7 @@ def supervised(*words: str, cwd: Path, **environ: str) -> Iterator[Supervised]:
 def fetch(url: str) -> Any:
     """The JSON at a URL; None while it is not there."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return json.load(response)
     except (OSError, ValueError):
         return None
@@ -107,7 +107,7 @@ def fetch(url: str) -> Any:
 def status_of(url: str) -> int:
     """The HTTP status of a URL."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         error.close()

@@ -68,7 +68,7 @@ def test_control_celerys_own_default_ends_the_worker(
 ) -> None:
     worker = proxied.start_worker(METRONOME_TEST_EXCLUSIVE_CONTROL="1")
     assert proxy.half_open() > 0
-    assert worker.wait(30) != 0
+    assert worker.wait(60) != 0
     assert "RESOURCE_LOCKED" in proxied.last_words()
 
 

@@ -175,7 +175,7 @@ def test_cold_shutdown_of_acknowledged_tasks(site: Site) -> None:
     site.reaches(fails, "started")
     site.reaches(reruns, "started")
     os.kill(worker.pid, signal.SIGQUIT)
-    worker.wait(30)
+    worker.wait(60)
     run = site.ended(fails)
     assert (run.state, run.reason, run.retries) == ("lost", "cold_shutdown", 0)
     assert site.reaches(reruns, "planned").publish_after is not None

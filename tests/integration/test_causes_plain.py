@@ -44,7 +44,7 @@ def test_what_plain_celery_shows(vhost_url: str, tmp_path: Path) -> None:
         ids["cold_shutdown_early"] = site.send("p.wait_early")
         begun(site, ids["cold_shutdown_early"])
         worker.send_signal(signal.SIGQUIT)
-        worker.wait(30)
+        worker.wait(60)
         time.sleep(1)
         shown = {key: site.shown(task_id) for key, task_id in ids.items()}
     assert shown == PLAIN

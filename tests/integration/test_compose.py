@@ -19,7 +19,7 @@ import pytest
 
 from metronome_broker.docker_broker import why_not_docker
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ("docker", "compose", "--file", "compose/compose.yaml")
@@ -78,7 +78,7 @@ class Composed:
                 "Content-Type": "application/json",
             },
         )
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)
 
     def containers(self) -> list[dict[str, Any]]:
@@ -225,13 +225,13 @@ def test_only_this_machine_reaches_it(composed: Composed) -> None:
 def test_flower_asks_for_its_password(composed: Composed) -> None:
     url = f"http://{composed.address('flower', 5555)}/workers?json=1"
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(url, timeout=20)
+        urllib.request.urlopen(url, timeout=60)
     refused.value.close()
     assert refused.value.code == 401
     password = composed.environment["METRONOME_FLOWER_PASSWORD"]
     basic = b64encode(f"metronome:{password}".encode()).decode()
     request = urllib.request.Request(url, headers={"Authorization": f"Basic {basic}"})
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         assert response.status == 200
 
 

@@ -182,7 +182,7 @@ def test_a_monitor_hears_of_them(site: Site) -> None:
         assert site.ended(run_id).state == "expired"
     finally:
         monitor.terminate()
-        assert monitor.wait(15) == 0
+        assert monitor.wait(60) == 0
 
 
 def test_the_commands(site: Site) -> None:
@@ -226,7 +226,7 @@ def test_the_commands(site: Site) -> None:
         f"manual:dead:{run_id}",
     )
     site.start_worker("-c", "1", "-Q", "idle")
-    assert plain.get(timeout=20)["value"] == 4
+    assert plain.get(timeout=60)["value"] == 4
 
 
 def test_without_a_database_the_news_stay(

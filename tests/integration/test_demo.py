@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from supervised import Supervised, descendants, fetch, is_alive, status_of, supervised
 
-READY_SECONDS = 50.0
+READY_SECONDS = 120.0
 
 
 def all_kinds(demo: Supervised) -> dict[str, list[dict[str, Any]]] | None:
@@ -74,7 +74,7 @@ def test_a_second_demo_in_the_same_folder_is_refused(tmp_path: Path) -> None:
             lambda: list(tmp_path.rglob("broker.json")), seconds=READY_SECONDS
         )
         with supervised(*words, cwd=tmp_path) as second:
-            assert second.process.wait(timeout=30) == 1
+            assert second.process.wait(timeout=60) == 1
             second.close()
             assert "A demo is running in" in second.output
         assert first.process.poll() is None

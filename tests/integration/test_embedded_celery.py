@@ -76,7 +76,7 @@ def stuck(self):
     if not self.request.delivery_info["redelivered"]:
         time.sleep(600)
 """
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 
 
 @dataclass
@@ -134,7 +134,7 @@ class Stage:
 def kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         folder=folder,
     )
     process.terminate()
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
     process.stdout.close()
 
 
@@ -276,7 +276,7 @@ def wait_for(ask: Callable[[], Any], otherwise: Callable[[], str] = str) -> Any:
 def get(url: str, login: str) -> str:
     token = base64.b64encode(login.encode()).decode()
     request = urllib.request.Request(url, headers={"Authorization": f"Basic {token}"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return str(answer.read().decode())
 
 

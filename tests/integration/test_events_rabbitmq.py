@@ -92,7 +92,7 @@ def test_the_example_hears_of_a_failed_run(state: State, vhost_url: str) -> None
         assert line == "run.failed daily.report no paper\n"
     finally:
         consumer.terminate()
-        consumer.wait(10)
+        consumer.wait(60)
         if consumer.stdout is not None:
             consumer.stdout.close()
 

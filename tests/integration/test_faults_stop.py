@@ -113,5 +113,5 @@ def _stop(process: subprocess.Popen[bytes]) -> float:
     """Seconds from SIGTERM to the end."""
     began = time.monotonic()
     process.terminate()
-    process.wait(30)
+    process.wait(60)
     return round(time.monotonic() - began, 2)

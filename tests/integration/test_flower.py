@@ -32,7 +32,7 @@ def tick():
     return 1
 """
 MODULE = "shop_of_flower"
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 _FOREIGN = ("FLOWER_", "METRONOME_")
 
 
@@ -65,7 +65,7 @@ class FlowerProcess:
         if method == "POST":
             request.data = b"{}"
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return Answer(
                     status=answer.status,
                     text=answer.read().decode(),
@@ -180,7 +180,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture

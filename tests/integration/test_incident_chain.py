@@ -84,7 +84,7 @@ def incident(clockwork: Clockwork) -> Any:
 def metric(port: int, name: str) -> float | None:
     try:
         url = f"http://127.0.0.1:{port}/metronome/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             text = answer.read().decode()
     except OSError:
         return None

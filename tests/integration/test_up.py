@@ -15,7 +15,7 @@ import pytest
 from supervised import Supervised, descendants, fetch, is_alive, status_of, supervised
 
 TEN_LINES = Path(__file__).parents[2] / "examples" / "tenlines" / "app.py"
-READY_SECONDS = 50.0
+READY_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_part_that_dies_is_named_and_stops_the_rest(up: Supervised) -> None:
     started = descendants(up.process.pid)
     monitor = next(pid for pid in started if "monitor" in _command_line(pid))
     os.kill(monitor, signal.SIGKILL)
-    assert up.process.wait(timeout=25) == 1
+    assert up.process.wait(timeout=60) == 1
     up.close()
     assert "monitor ended by itself with signal 9; stopping the others." in up.output
     assert [pid for pid in started if is_alive(pid)] == []
@@ -90,7 +90,7 @@ def test_nothing_but_the_broker_outlives_a_supervisor_that_is_killed(
 
 def test_an_app_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with supervised("flask", "--app", "nope", "metronome", "up", cwd=tmp_path) as up:
-        assert up.process.wait(timeout=30) == 2
+        assert up.process.wait(timeout=60) == 2
         up.close()
         assert up.lines == ["Error: Could not import 'nope'."]
 

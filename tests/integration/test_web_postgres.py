@@ -214,7 +214,7 @@ def test_gunicorn_with_threads_and_a_preloaded_app(
         assert set(answers) == {20}
     finally:
         server.send_signal(signal.SIGTERM)
-        code = server.wait(20)
+        code = server.wait(60)
         log.close()
     said = (tmp_path / "gunicorn.log").read_text()
     assert code == 0, said
@@ -232,5 +232,5 @@ def _listening(log: Path, server: subprocess.Popen[bytes]) -> str:
 
 
 def _items(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return len(json.load(answer)["items"])

@@ -111,6 +111,6 @@ def test_a_worker_on_postgresql(site: Site, vhost_url: str) -> None:
     plain = site.celery.send_task("t.fail")
     assert site.ended(good).state == "succeeded"
     assert (site.ended(flaky).state, site.run(flaky).retries) == ("succeeded", 2)
-    assert site.result(good).get(timeout=5)["value"] == 1
+    assert site.result(good).get(timeout=60)["value"] == 1
     with pytest.raises(ValueError, match="no luck"):
-        plain.get(timeout=20)
+        plain.get(timeout=60)

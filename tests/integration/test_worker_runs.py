@@ -58,7 +58,7 @@ def test_success(site: Site) -> None:
     assert attempt.worker.startswith("w")
     assert (attempt.state, attempt.trace_id) == ("succeeded", "a" * 32)
     assert site.bodies(run_id) == [(0, attempt.pid)]
-    answer = site.result(run_id).get(timeout=5)
+    answer = site.result(run_id).get(timeout=60)
     assert (answer["value"], answer["app"]) == (7, "worker_app")
 
 
@@ -71,7 +71,7 @@ def test_failure_is_recorded_without_secrets(site: Site) -> None:
     assert "in fail" in attempt.traceback
     assert "abc123" not in attempt.traceback
     with pytest.raises(ValueError, match="no luck"):
-        site.result(run.id).get(timeout=5)
+        site.result(run.id).get(timeout=60)
     assert "abc123" not in str(site.stored(run.id))
 
 
@@ -84,7 +84,7 @@ def test_retries_are_counted_once_each(site: Site) -> None:
     assert attempts[0].error == "try 0"
     assert "try 0" in attempts[0].retry_reason
     assert [retries for retries, _ in site.bodies(run.id)] == [0, 1, 2]
-    assert site.result(run.id).get(timeout=5) == "at last"
+    assert site.result(run.id).get(timeout=60) == "at last"
 
 
 def test_retries_run_out(site: Site) -> None:
@@ -106,7 +106,7 @@ def test_an_ignored_result_still_ends_its_run(
 
 def test_a_task_that_is_not_scheduled(site: Site) -> None:
     sent = site.celery.send_task("t.succeed", (1,), {"password": "hunter2"})
-    answer = sent.get(timeout=20)
+    answer = sent.get(timeout=60)
     # what the caller gets is the result itself; what is shown is redacted
     assert answer["password"] == "hunter2"
     assert "hunter2" not in site.stored(sent.id).kwargs
@@ -115,7 +115,7 @@ def test_a_task_that_is_not_scheduled(site: Site) -> None:
     assert site.attempts(sent.id) == []
     failed = site.celery.send_task("t.fail")
     with pytest.raises(ValueError, match="no luck"):
-        failed.get(timeout=20)
+        failed.get(timeout=60)
     failed.forget()
     assert failed.state == "PENDING"
 
@@ -136,7 +136,7 @@ def test_a_started_run_says_so_and_where(site: Site) -> None:
     assert result.info == {"done": 1}
     assert site.run(run_id).state == "started"
     site.set_flag("progress")
-    assert result.get(timeout=20) == "done"
+    assert result.get(timeout=60) == "done"
     waiting = site.send("t.wait", "started")
     site.reaches(waiting, "started")
     about = site.result(waiting)
@@ -188,7 +188,7 @@ def test_a_replaced_task_hands_its_run_on(site: Site) -> None:
     run = site.ended(site.send("t.replace"))
     assert (run.state, run.retries, run.attempts) == ("succeeded", 0, 2)
     assert [a.task for a in site.attempts(run.id)] == ["t.replace", "t.succeed"]
-    assert site.result(run.id).get(timeout=5)["value"] == "replaced"
+    assert site.result(run.id).get(timeout=60)["value"] == "replaced"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_expired_before_it_came(site: Site) -> None:
     assert (run.state, run.missed, run.reason) == ("expired", True, "expired")
     assert site.bodies(run_id) == []
     with pytest.raises(TaskRevokedError):
-        site.result(run_id).get(timeout=5)
+        site.result(run_id).get(timeout=60)
 
 
 def test_past_its_start_deadline(site: Site) -> None:
@@ -260,10 +260,10 @@ def test_chord_and_chain(site: Site) -> None:
         site.celery.signature("t.succeed", (n,), immutable=True) for n in (1, 2)
     )
     chained = (one | two).apply_async()
-    assert chained.get(timeout=20)["value"] == 2
-    assert chained.parent.get(timeout=5)["value"] == 1
+    assert chained.get(timeout=60)["value"] == 2
+    assert chained.parent.get(timeout=60)["value"] == 1
     both = chord([one, two], app=site.celery)(site.celery.signature("t.succeed"))
-    assert [part["value"] for part in both.get(timeout=30)["value"]] == [1, 2]
+    assert [part["value"] for part in both.get(timeout=60)["value"]] == [1, 2]
     group = site.celery.GroupResult(
         "g1", [site.celery.AsyncResult("a"), site.celery.AsyncResult("b")]
     )
@@ -276,18 +276,18 @@ def test_links_of_success_and_of_failure(site: Site) -> None:
     good, bad = (signature("t.succeed").set(task_id=str(uuid.uuid4())) for _ in "ab")
     site.celery.send_task("t.succeed", (7,), link=good.clone())
     failed = site.celery.send_task("t.fail", link_error=bad.clone())
-    assert site.result(good.id).get(timeout=20)["value"]["value"] == 7
-    assert site.result(bad.id).get(timeout=20)["value"] == failed.id
+    assert site.result(good.id).get(timeout=60)["value"]["value"] == 7
+    assert site.result(bad.id).get(timeout=60)["value"] == failed.id
     assert failed.state == "FAILURE"
 
 
 def test_a_group_waits_for_all_and_tells_of_the_one_that_failed(site: Site) -> None:
     parts = [site.celery.signature("t.succeed", (n,)) for n in range(3)]
     both = group(parts, app=site.celery).apply_async()
-    assert [part["value"] for part in both.get(timeout=20)] == [0, 1, 2]
+    assert [part["value"] for part in both.get(timeout=60)] == [0, 1, 2]
     broken = group([*parts, site.celery.signature("t.fail")], app=site.celery)
     with pytest.raises(ValueError, match="no luck"):
-        broken.apply_async().get(timeout=20)
+        broken.apply_async().get(timeout=60)
     ended = chord([site.celery.signature("t.fail")], app=site.celery)(
         site.celery.signature("t.succeed")
     )

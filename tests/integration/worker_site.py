@@ -26,7 +26,7 @@ from flask_metronome.models import attempts, results, runs, schedules, workers
 from flask_metronome.schema import init_db
 
 HERE = Path(__file__).parent
-_DEADLINE = 40.0
+_DEADLINE = 120.0
 
 
 @dataclass(kw_only=True)
@@ -106,7 +106,7 @@ class Site:
             process.terminate()
         for process in self.processes:
             try:
-                process.wait(15)
+                process.wait(5)
             except subprocess.TimeoutExpired:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
