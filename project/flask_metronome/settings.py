@@ -22,7 +22,7 @@ environment. An unknown name or a wrong value is an error that names it.
                                is open and writing only from this machine
 ``PAGE_SECONDS``               how often the pages refresh themselves (5)
 ``STREAMS``                    clients that one process streams changes to at
-                               once; each holds one of its threads (4)
+                               once; each holds one of its threads (3)
 ``STREAM_SECONDS``             after which a stream ends, and its client begins
                                the next where it ended (25)
 ``FLOWER_URL``                 where this app reaches Flower, which it then shows
@@ -115,7 +115,7 @@ class Settings:
     url_prefix: str = "/metronome"
     api_token: str | None = None
     page_seconds: float = 5.0
-    streams: int = 4
+    streams: int = 3
     stream_seconds: float = 25.0
     flower_url: str | None = None
     flower_user: str = "metronome"

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from flask_metronome.access import SAFE_METHODS, require_read, require_write
-from flask_metronome.api.parsing import QueryParser
+from flask_metronome.api.parsing import QueryParser, is_storable
 from flask_metronome.api.problems import handle_problems
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -30,12 +30,19 @@ READS_BY_POST = {"metronome_api.preview"}
 
 
 @api.before_request
-def guard() -> None:
+def guard() -> Response | None:
     """Let nobody past who may not be here."""
     if request.method in SAFE_METHODS or request.endpoint in READS_BY_POST:
         require_read()
     else:
         require_write()
+    for value in (request.view_args or {}).values():
+        if not is_storable(str(value)):
+            raise NotFound(f"There is nothing at {request.path!a}.")
+    if request.method == "OPTIONS":
+        # Flask would name all that the view behind all views takes
+        return Response(status=204, headers={"Allow": ", ".join(_allowed())})
+    return None
 
 
 @api.after_request
@@ -51,6 +58,16 @@ def nothing_here(path: str) -> Response:
     :raises MethodNotAllowed: another method would be right.
     :raises NotFound: nothing is here.
     """
+    allowed = _allowed()
+    if allowed:
+        raise MethodNotAllowed(
+            valid_methods=allowed, description="Use " + " or ".join(allowed) + " here."
+        )
+    raise NotFound(f"There is nothing at {request.path}.")
+
+
+def _allowed() -> list[str]:
+    """The methods that a view of ours takes at this path."""
     adapter = current_app.create_url_adapter(request)
     allowed = []
     for method in METHODS if adapter is not None else ():
@@ -58,13 +75,9 @@ def nothing_here(path: str) -> Response:
             endpoint, _ = adapter.match(method=method)  # type: ignore[union-attr]
         except HTTPException:
             continue
-        if endpoint != request.endpoint:
+        if endpoint != "metronome_api.nothing_here":
             allowed.append(method)
-    if allowed:
-        raise MethodNotAllowed(
-            valid_methods=allowed, description="Use " + " or ".join(allowed) + " here."
-        )
-    raise NotFound(f"There is nothing at {request.path}.")
+    return allowed
 
 
 # past flask-smorest, which would put it into the document

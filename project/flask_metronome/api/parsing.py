@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -11,11 +13,17 @@ from flask import Request, request
 from marshmallow import RAISE, Schema, ValidationError
 from marshmallow.fields import List
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from flask_metronome.api.problems import FieldError, FieldsInvalid, short
 from flask_metronome.errors import InputInvalid
 
+#: Far more than a schedule needs: arguments are for names of things, not things.
+LONGEST_BODY = 1_048_576
+_DEEPEST = 50
+#: Flask before 3.1 has no limit for one request.
+_FLASK_BOUNDS = getattr(Request.max_content_length, "fset", None) is not None
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,100}")
 
 
@@ -45,24 +53,67 @@ class QueryParser(FlaskParser):
         raise FieldsInvalid([_field_error(name, schema, req) for name in names])
 
 
+def raw_body() -> bytes:
+    """The request's body, as it came.
+
+    :raises RequestEntityTooLarge: it is longer than any that makes sense here.
+    """
+    if _FLASK_BOUNDS:
+        # also a body that does not say how long it is
+        request.max_content_length = LONGEST_BODY
+    if (request.content_length or 0) > LONGEST_BODY:
+        raise RequestEntityTooLarge(f"The body is longer than {LONGEST_BODY} bytes.")
+    return request.get_data(cache=True)
+
+
 def body_object() -> dict[str, Any]:
     """The request's JSON object; an empty body is an empty object.
 
+    :raises RequestEntityTooLarge: see :func:`raw_body`.
     :raises UnsupportedMediaType: when a body comes that is not marked as JSON,
         which is also what a foreign page's form would send.
-    :raises InputInvalid: naming ``body``.
+    :raises InputInvalid: naming ``body``, or the value in it that cannot be kept.
     """
-    if not request.get_data(cache=True):
+    raw = raw_body()
+    if not raw:
         return {}
     if not request.is_json:
         raise UnsupportedMediaType("Send the body as Content-Type: application/json.")
     try:
-        found = request.get_json(cache=True)
-    except Exception as error:
-        raise InputInvalid("body", "JSON", _start_of_body()) from error
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InputInvalid(
+            "body", "JSON", short(raw.decode(errors="replace"))
+        ) from error
     if not isinstance(found, dict):
         raise InputInvalid("body", "a JSON object", found)
+    for name, value in found.items():
+        _check_storable(name, name)
+        _check_storable(name, value)
     return found
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database keeps this text: no NUL, no half of a surrogate pair."""
+    return _UNSTORABLE.search(text) is None
+
+
+def _check_storable(field: str, value: Any, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise InputInvalid(field, f"at most {_DEEPEST} levels of nesting", "more")
+    if isinstance(value, str) and not is_storable(value):
+        raise InputInvalid(
+            field, "text without NUL and lone surrogates", ascii(value)[:80]
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputInvalid(field, "numbers that JSON has", value)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_storable(field, name, depth + 1)
+            _check_storable(field, inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_storable(field, inner, depth + 1)
 
 
 def only(found: Mapping[str, Any], *names: str) -> None:
@@ -137,10 +188,6 @@ def expected_revision() -> int | None:
 def _messages(error: ValidationError) -> dict[str, Any]:
     found = error.messages
     return found if isinstance(found, dict) else {"body": found}
-
-
-def _start_of_body() -> str:
-    return request.get_data(cache=True)[:80].decode("utf-8", "replace")
 
 
 def _field_error(name: str, schema: Schema, asked: Request) -> FieldError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,8 @@ UNITS: dict[str, int] = {
 }
 """Microseconds of each unit, largest first."""
 
+#: Beyond it a count is no number that can be reckoned with.
+_MOST = 1e18
 LONGEST = 100 * 366 * UNITS["days"]
 
 
@@ -118,7 +119,7 @@ def _microseconds(count: object, unit: object) -> int:
         raise CadenceInvalid("unit", f"one of {', '.join(UNITS)}", unit)
     if isinstance(count, bool) or not isinstance(count, int | float):
         raise CadenceInvalid("every", "a number above zero", count)
-    if not math.isfinite(count):
+    if not abs(count) < _MOST:
         raise CadenceInvalid("every", "a finite number above zero", count)
     return round(count * UNITS[_plural(unit)])
 

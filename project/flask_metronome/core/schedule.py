@@ -72,19 +72,19 @@ class Definition:
             _positive(name, getattr(self, name), whole=True)
         for name in _SECONDS:
             _positive(name, getattr(self, name))
-        if not _is_number(self.jitter_seconds) or self.jitter_seconds < 0:
+        if not _is_number(self.jitter_seconds) or not 0 <= self.jitter_seconds < 1e11:
             raise ScheduleInvalid(
                 "jitter_seconds", "a number of 0 or more", self.jitter_seconds
             )
+        for name, longest in (("description", 10_000), ("concurrency_key", 190)):
+            _text(name, getattr(self, name), longest)
         for name in ("start_at", "end_at"):
             _aware(name, getattr(self, name))
         if self.start_at and self.end_at and self.end_at < self.start_at:
             raise ScheduleInvalid("end_at", "an instant after start_at", self.end_at)
         if getattr(self.cadence, "schedule", None) == self.key:
             raise ScheduleInvalid("cadence", "another schedule to follow", self.key)
-        for name in self.options:
-            if name not in OPTIONS:
-                raise ScheduleInvalid("options", "any of " + ", ".join(OPTIONS), name)
+        _message_options(self.options)
 
     @property
     def timing(self) -> Timing:
@@ -242,14 +242,42 @@ def _positive(name: str, value: Any, *, whole: bool = False) -> None:
     if value is None:
         return
     kind = "a whole number" if whole else "a number"
-    wrong = not _is_number(value) or not 0 < value < 1e11
+    # what the database's columns hold
+    wrong = not _is_number(value) or not 0 < value < (2**31 if whole else 1e11)
     if wrong or (whole and value != int(value)):
         raise ScheduleInvalid(name, f"{kind} above 0", value)
 
 
+def _message_options(options: Mapping[str, Any]) -> None:
+    """What no message could carry would hold up its schedule for ever."""
+    for name in options:
+        if name not in OPTIONS:
+            raise ScheduleInvalid("options", "any of " + ", ".join(OPTIONS), name)
+    priority, headers = options.get("priority"), options.get("headers")
+    if priority is not None and not (
+        _is_number(priority) and priority == priority // 1 and 0 <= priority <= 255
+    ):
+        raise ScheduleInvalid("options.priority", "a whole number to 255", priority)
+    if headers is not None and not isinstance(headers, Mapping):
+        raise ScheduleInvalid("options.headers", "an object", headers)
+    for name in ("soft_time_limit", "time_limit"):
+        _positive(f"options.{name}", options.get(name))
+
+
+def _text(name: str, value: Any, longest: int) -> None:
+    if value is None or (isinstance(value, str) and len(value) <= longest):
+        return
+    raise ScheduleInvalid(name, f"a text of at most {longest} characters", value)
+
+
 def _aware(name: str, value: Any) -> None:
-    if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
+    if value is None:
+        return
+    if not isinstance(value, datetime) or value.tzinfo is None:
         raise ScheduleInvalid(name, "an instant with a time zone", value)
+    # room for what is added to it: zones, grace, jitter
+    if not 1 < value.year < 9000:
+        raise ScheduleInvalid(name, "an instant before the year 9000", value)
 
 
 def _instant(name: str, value: Any) -> datetime:

@@ -41,6 +41,24 @@ SCHEDULES: list[tuple[dict[str, Any], str]] = [
     ({"kwargs": []}, "kwargs"),
     ({"options": {"retry": True}}, "options"),
     ({"intervall": 5}, "intervall"),
+    ({"max_runs": 2**31}, "max_runs"),
+    ({"catchup_limit": 2**40}, "catchup_limit"),
+    ({"jitter_seconds": 10**400}, "jitter_seconds"),
+    ({"start_at": "9999-12-31T23:59:59Z"}, "start_at"),
+    ({"concurrency_key": "x" * 191}, "concurrency_key"),
+    ({"description": 5}, "description"),
+    ({"cadence": {"kind": "every", "every": 1e308, "unit": "days"}}, "every"),
+    ({"cadence": {"kind": "every", "every": 10**400}}, "every"),
+    ({"options": {"priority": 10**30}}, "options.priority"),
+    ({"options": {"headers": "x"}}, "options.headers"),
+    ({"options": {"time_limit": -1}}, "options.time_limit"),
+    # what no database keeps
+    ({"kwargs": {"x": float("nan")}}, "kwargs"),
+    ({"kwargs": {"x": [float("inf")]}}, "kwargs"),
+    ({"kwargs": {"x": "\ud800"}}, "kwargs"),
+    ({"kwargs": {"a\0": 1}}, "kwargs"),
+    ({"args": ["a\0"]}, "args"),
+    ({"description": "\0"}, "description"),
 ]
 
 
@@ -140,6 +158,10 @@ BODIES = [
     ("/schedules/preview", {"cadence": EVERY, "count": 10**30}, "count"),
     ("/schedules/preview", {"cadence": EVERY, "after": 5}, "after"),
     ("/schedules/preview", {}, "cadence"),
+    ("/schedules/report/trigger", {"args": [float("nan")]}, "args"),
+    ("/schedules/report/trigger", {"kwargs": {"x": "\ud800"}}, "kwargs"),
+    ("/schedules/report/pause", {"reason": "\0"}, "reason"),
+    ("/mutes", {"scope": "*\0"}, "scope"),
 ]
 
 
@@ -162,6 +184,42 @@ def test_a_body_that_is_no_json(site: Any) -> None:
 
     assert found.status_code == 422
     assert found.json["errors"][0]["field"] == "body"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"args":' + b"[" * 60 + b"]" * 60 + b"}",
+        b'{"args": [' + b"9" * 5000 + b"]}",
+    ],
+    ids=["no text", "no end", "deep", "long number"],
+)
+def test_a_body_that_cannot_be_read(site: Any, raw: bytes) -> None:
+    site.schedule("report")
+    options = {"data": raw, "content_type": "application/json"}
+    found = site.client.post("/metronome/api/v1/schedules/report/trigger", **options)
+
+    assert found.status_code == 422
+    assert found.json["errors"][0]["field"] in ("body", "args")
+    assert site.get("/runs").json["items"] == []
+
+
+def test_a_huge_body_is_refused(site: Any) -> None:
+    site.schedule("report")
+    found = site.post("/schedules/report/trigger", {"args": ["x" * 1_100_000]})
+
+    assert found.status_code == 413
+    assert found.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/runs/%00", "/schedules/a%00b/runs", "/runs/%00/x"])
+def test_a_name_that_nothing_can_have_is_404(site: Any, path: str) -> None:
+    found = site.get(path)
+
+    assert found.status_code == 404
+    assert found.content_type == "application/problem+json"
 
 
 def test_a_body_of_a_form_is_refused(site: Any) -> None:
@@ -203,3 +261,16 @@ def test_another_method_is_405_and_says_which_would_be_right(site: Any) -> None:
     assert found.status_code == 405
     assert found.headers["Allow"] == "GET"
     assert found.content_type == "application/problem+json"
+
+
+def test_options_names_what_a_path_takes_and_opens_it_to_no_other_site(
+    site: Any,
+) -> None:
+    headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    found = site.client.options("/metronome/api/v1/schedules", headers=headers)
+    read = site.get("/schedules", headers=headers)
+
+    assert found.headers["Allow"] == "GET, POST"
+    for answer in (found, read):
+        assert not [name for name, _ in answer.headers if name.startswith("Access-")]
+    assert site.client.head("/metronome/api/v1/schedules").status_code == 200
