@@ -16,9 +16,10 @@ from metronome_broker import OutboundMessage, routing_key
 _LEAST_EXPIRATION_MS = 1
 
 
-def message_of(row: OutboxRow, state: State, now: datetime) -> OutboundMessage:
+def message_of(row: OutboxRow, state: State, now: datetime | None) -> OutboundMessage:
     """The message of a run, with the run's id as task id.
 
+    :param now: needed where the run has a deadline.
     :raises ValueError: the arguments cannot be written as JSON.
     :raises BrokerError: the lane or the task's name makes no routing key.
     """
@@ -67,14 +68,17 @@ def _headers(
 
 
 def _properties(
-    row: OutboxRow, celerys: dict[str, Any], options: dict[str, Any], now: datetime
+    row: OutboxRow,
+    celerys: dict[str, Any],
+    options: dict[str, Any],
+    now: datetime | None,
 ) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "correlation_id": row.id,
         "reply_to": celerys.get("reply_to") or None,
         "priority": options.get("priority"),
     }
-    if row.deadline_at is not None:
+    if row.deadline_at is not None and now is not None:
         left = int((row.deadline_at - now).total_seconds() * 1000)
         properties["expiration_ms"] = max(left, _LEAST_EXPIRATION_MS)
     return properties

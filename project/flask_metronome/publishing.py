@@ -11,8 +11,10 @@ import logging
 import queue
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -39,6 +41,10 @@ POLL_SECONDS = 1.0
 #: Longest pause between two tries of a broker that is away, seconds.
 LONGEST_BACKOFF_SECONDS = 3.0
 _STOP_SECONDS = 2.0
+#: The share of its claim for which a run may wait to be published.
+_HELD_SHARE = 0.5
+
+_Handed = tuple[float, list[OutboxRow]]
 
 
 class PublisherThread(threading.Thread):
@@ -55,7 +61,8 @@ class PublisherThread(threading.Thread):
         self._state = state
         self._owner = owner
         self._database = state.database
-        self._handed: queue.SimpleQueue[list[OutboxRow]] = queue.SimpleQueue()
+        self._handed: queue.SimpleQueue[_Handed] = queue.SimpleQueue()
+        self._backlog: deque[_Handed] = deque()
         self._stopping = threading.Event()
         self._publisher = Publisher(
             state.broker_url(),
@@ -70,7 +77,8 @@ class PublisherThread(threading.Thread):
     def hand_over(self, rows: Sequence[OutboxRow]) -> None:
         """Publish these now; they are claimed for this beat already."""
         if rows:
-            self._handed.put(list(rows))
+            held = self._state.settings.publish_lease_seconds * _HELD_SHARE
+            self._handed.put((time.monotonic() + held, list(rows)))
 
     def stop_bodies(self, runs: Sequence[str]) -> None:
         """Have workers stop the bodies of runs that were cancelled."""
@@ -79,7 +87,7 @@ class PublisherThread(threading.Thread):
     def stop(self) -> None:
         """Stop within seconds, also in the middle of a publish."""
         self._stopping.set()
-        self._handed.put([])
+        self._handed.put((0.0, []))
         self._publisher.close()
         if self.is_alive() and threading.current_thread() is not self:
             self.join(_STOP_SECONDS)
@@ -105,19 +113,49 @@ class PublisherThread(threading.Thread):
         while rows and not self._stopping.is_set():
             went_well = self._publish(rows)
             if not went_well:
+                self._give_back()
                 self._pause()
                 return
-            rows = self._claimed()
+            rows = self._handed_over() or self._claimed()
 
     def _waited_for(self) -> list[OutboxRow]:
         """What the ticks handed over, waiting at most a poll for the first."""
-        rows: list[OutboxRow] = []
-        try:
-            rows += self._handed.get(timeout=POLL_SECONDS)
+        if not self._backlog:
+            with suppress(queue.Empty):
+                self._backlog.append(self._handed.get(timeout=POLL_SECONDS))
+        return self._handed_over()
+
+    def _handed_over(self) -> list[OutboxRow]:
+        """The next of what was handed over, as many as the confirm timeout is for.
+
+        What has waited so long that another beat may soon claim it is left to the
+        outbox: it must not come twice just because there is much to do.
+        """
+        with suppress(queue.Empty):
             while True:
-                rows += self._handed.get_nowait()
-        except queue.Empty:
-            return rows
+                self._backlog.append(self._handed.get_nowait())
+        rows: list[OutboxRow] = []
+        most = self._state.settings.publish_window
+        while self._backlog and len(rows) < most:
+            held_until, waiting = self._backlog.popleft()
+            if time.monotonic() > held_until:
+                continue
+            left = most - len(rows)
+            rows += waiting[:left]
+            if waiting[left:]:
+                self._backlog.appendleft((held_until, waiting[left:]))
+        return rows
+
+    def _give_back(self) -> None:
+        """Nothing can be published now: whoever can first shall have the backlog."""
+        waiting = [row.id for _, rows in self._backlog for row in rows]
+        self._backlog.clear()
+        if waiting:
+            with self._database.begin() as connection:
+                now = self._database.now(connection)
+                outbox.release(
+                    connection, waiting, why=self.error, now=now, owner=self._owner
+                )
 
     def _claimed(self) -> list[OutboxRow]:
         settings = self._state.settings
@@ -146,14 +184,17 @@ class PublisherThread(threading.Thread):
     ) -> tuple[list[OutboundMessage], dict[str, str]]:
         """Messages to send, and reasons by run id where there can be none."""
         messages, unspeakable = {}, {}
-        with self._database.read() as connection:
-            now = self._database.now(connection)
+        now = self._now() if any(row.deadline_at for row in rows) else None
         for row in rows:
             try:
                 messages[row.id] = message_of(row, self._state, now)
             except (InvalidMessage, BrokerError, TypeError, ValueError) as error:
                 unspeakable[row.id] = str(error)
         return list(messages.values()), unspeakable
+
+    def _now(self) -> datetime:
+        with self._database.read() as connection:
+            return self._database.now(connection)
 
     def _record(self, report: PublishReport, unspeakable: dict[str, str]) -> None:
         refused = dict.fromkeys(report.nacked, "the broker refused it (nack)")
