@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to it that the integration tests find RabbitMQ, MariaDB, Prometheus and a browser:
+# Sees to it that the integration tests find RabbitMQ, MariaDB, Redis, Prometheus and a browser:
 # says what they will use, and as root on Debian installs what is missing.
 set -eu
 
@@ -53,6 +53,17 @@ mariadb() {
   fi
 }
 
+redis() {
+  if command -v redis-server >/dev/null; then
+    say "Redis: the installed server"
+  elif debian_root; then
+    say "Redis: none here, so Debian's redis-server is installed now"
+    RUNLEVEL=1 install_package redis-server
+  else
+    say "Redis: none; its test is left out"
+  fi
+}
+
 prometheus() {
   if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
     say "Prometheus: the installed server"
@@ -67,4 +78,5 @@ prometheus() {
 broker
 browser
 mariadb
+redis
 prometheus
