@@ -80,6 +80,12 @@ CAIRO = [
     ("30 * * * *", "2026-10-29T20", "29 23:30+03 | 29 23:30+02 30 00:30+02"),
     ("0 0 * * *", "2026-10-29T12", "| 30 00:00+02 31 00:00+02"),
 ]
+# Saturday 1994-12-31 never was: 1994-12-30 24:00 -10 -> 1995-01-01 00:00 +14, in the
+# very hours in which UTC's year ends
+KIRITIMATI = [
+    ("11 23 * * sat", "1994-12-30T12", "| 01 00:00+14 07 23:11+14"),
+    ("11 1,23 * * fri,sat", "1994-12-30T12", "30 23:11-10 | 01 00:00+14 06 01:11+14"),
+]
 KOLKATA = [
     ("30 2 * * *", "2026-03-08T00", "09 02:30+05:30 10 02:30+05:30"),
     ("*/30 * * * *", "2026-11-01T04:45", "01 10:30+05:30 01 11:00+05:30"),
@@ -92,6 +98,7 @@ ZONES = {
     "Pacific/Apia": APIA,
     "Africa/Cairo": CAIRO,
     "Asia/Kolkata": KOLKATA,
+    "Pacific/Kiritimati": KIRITIMATI,
 }
 ROWS = [(tz, *row) for tz, rows in ZONES.items() for row in rows]
 

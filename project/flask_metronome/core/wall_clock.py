@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 from flask_metronome.core.instants import RESOLUTION
@@ -21,6 +21,7 @@ from flask_metronome.errors import CadenceInvalid
 _PROBE = timedelta(days=2)
 _LOOK_BACK = timedelta(days=4)
 _SECOND = timedelta(seconds=1)
+_FEW = 4
 # Names that mean another zone on every machine, or none at all.
 _NOT_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 
@@ -98,7 +99,10 @@ class WallClock:
         before = _offset(self.zone, local)
         if before >= _offset(self.zone, local.replace(fold=1)):
             return local - before
-        return self.stretch_at(local - before).starts
+        # the stretch after the gap may be cut, by a new year, into several
+        nearest = islice(self.stretches_back_from(local - before), _FEW)
+        found = (s for s in nearest if s.reached <= local < s.local_starts)
+        return (next(found, None) or self.stretch_at(local - before)).starts
 
 
 @lru_cache(maxsize=1024)
