@@ -14,8 +14,8 @@ from celery.exceptions import ChordError, TaskRevokedError
 from rabbit import Rabbit
 from worker_site import Site
 
+from flask_metronome.cli import metronome_cli
 from flask_metronome.database import Database
-from flask_metronome.history.children import children_of
 
 
 @pytest.fixture(scope="module")
@@ -300,21 +300,23 @@ def test_children_point_back_to_their_run(site: Site) -> None:
     run_id = site.send("t.children")
     assert site.ended(run_id).state == "succeeded"
 
+    flask_app = site.celery.flask_app
+    api = f"/metronome/api/v1/runs/{run_id}"
+
     def found() -> list[Any]:
-        state = site.celery.metronome
-
-        async def ask() -> list[Any]:
-            async with state.loop.engine.connect() as connection:
-                return await children_of(connection, run_id)
-
-        return [c for c in state.loop.run(ask()) if c.state == "SUCCESS"]
+        children = flask_app.test_client().get(api).json["children"]
+        return [c for c in children if c["state"] == "SUCCESS"]
 
     site.until(lambda: len(found()) == 6, "six children")
-    assert sorted(c.task for c in found()) == ["t.flaky"] + ["t.succeed"] * 5
-    assert {c.parent_id for c in found()} >= {run_id}
+    assert sorted(c["task"] for c in found()) == ["t.flaky"] + ["t.succeed"] * 5
+    assert {c["parent_id"] for c in found()} >= {run_id}
     # a child is no run: it has no attempts, and the run's count is its own
-    assert all(site.attempts(c.task_id) == [] for c in found())
+    assert all(site.attempts(c["task_id"]) == [] for c in found())
     assert site.run(run_id).attempts == 1
+    words = ("runs", "show", run_id)
+    printed = flask_app.test_cli_runner().invoke(metronome_cli, words).stdout
+    assert printed.count("t.succeed") == 5
+    assert printed.count("this run") >= 3
 
 
 def test_nothing_is_left_behind(site: Site) -> None:

@@ -62,7 +62,7 @@ async def list_runs(query: dict[str, Any]) -> Slice[RunView]:
 @api.response(200, RunDetailSchema)
 @on_loop
 async def get_run(_query: dict[str, Any], run_id: str) -> RunDetail:
-    """One run with its attempts."""
+    """One run with its attempts and the tasks that it started."""
     async with reading() as connection:
         return await runs.get_run_detail(connection, run_id)
 

@@ -190,8 +190,23 @@ class RunSchema(_WithoutSecrets):
     updated_at = Instant()
 
 
+class ChildSchema(Schema):
+    """A task that a run's body started; it has a result, and no run of its own."""
+
+    task_id = fields.String()
+    task = fields.String(allow_none=True)
+    state = fields.String(metadata={"description": "Celery's word."})
+    parent_id = fields.String(
+        allow_none=True, metadata={"description": "The run, or another child."}
+    )
+    group_id = fields.String(allow_none=True)
+    worker = fields.String(allow_none=True)
+    retries = fields.Integer(allow_none=True)
+    done_at = Instant(allow_none=True)
+
+
 class RunDetailSchema(RunSchema):
-    """A run with its attempts."""
+    """A run with its attempts and the tasks that it started."""
 
     flower = fields.Function(
         lambda run: task_in_flower(run.id),
@@ -204,6 +219,13 @@ class RunDetailSchema(RunSchema):
     attempts = fields.List(
         fields.Nested(AttemptSchema),
         metadata={"description": "Its attempts, in the order in which they began."},
+    )
+    children = fields.List(
+        fields.Nested(ChildSchema),
+        metadata={
+            "description": "Tasks of its body's chains, groups, chords and calls that "
+            "a worker has begun and whose results are stored; the first 200."
+        },
     )
 
 

@@ -20,6 +20,7 @@ from flask_metronome.cli.output import (
 )
 from flask_metronome.cli.parameters import InstantType
 from flask_metronome.core.run import RunState
+from flask_metronome.history.children import children_of
 from flask_metronome.history.runs import (
     FLAGS,
     RunFilter,
@@ -27,7 +28,7 @@ from flask_metronome.history.runs import (
     get_run,
     list_runs,
 )
-from flask_metronome.history.values import AttemptView, RunView
+from flask_metronome.history.values import AttemptView, ChildView, RunView
 from flask_metronome.operations import Operations
 from flask_metronome.shown import as_shown
 from flask_metronome.state import state_of
@@ -76,17 +77,25 @@ def list_command(limit: int, cursor: str | None, as_json: bool, **wanted: Any) -
 @json_option
 @with_appcontext
 def show(run_id: str, as_json: bool) -> None:
-    """Show one run with its attempts."""
+    """Show one run with its attempts, and the tasks that it started."""
     state = state_of()
     run = as_shown(state.celery, ask(state, lambda c: get_run(c, run_id)))
     attempts = ask(state, lambda c: attempts_of(c, run_id))
+    children = ask(state, lambda c: children_of(c, run_id))
     if as_json:
-        print_json({**plain(run), "attempts": plain(attempts)})
+        more = {"attempts": plain(attempts), "children": plain(children)}
+        print_json({**plain(run), **more})
         return
     print_fields({name: getattr(run, name) for name in type(run).__slots__})
     click.echo()
     headers = ("STARTED", "STATE", "RUNTIME", "RETRY", "DELIVERY", "WORKER", "WHY")
     print_table(headers, [_attempt(one) for one in attempts], empty="No attempts.")
+    if children:
+        click.echo()
+        rows = [_child(one, run_id) for one in children]
+        print_table(
+            ("ENDED", "STATE", "RETRIES", "TASK", "WORKER", "BY", "ID"), rows, empty=""
+        )
 
 
 @runs.command()
@@ -140,6 +149,12 @@ def _why(run: RunView) -> str:
     if run.error_type:
         return f"{run.error_type}: {run.error}"
     return run.reason or run.publish_error or ""
+
+
+def _child(one: ChildView, run_id: str) -> tuple[object, ...]:
+    starter = "this run" if one.parent_id == run_id else one.parent_id
+    end = (one.done_at, one.state.lower(), one.retries or "")
+    return (*end, one.task, one.worker, starter, one.task_id)
 
 
 def _attempt(one: AttemptView) -> tuple[object, ...]:

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from sqlalchemy import not_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flask_metronome.history.values import ChildView
 from flask_metronome.models import results, runs
 
 #: A body that starts more than these is shown the first.
 LIMIT = 200
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ChildView:
-    """A task that a run started: it has a result and no run of its own.
-
-    :param state: Celery's word.
-    :param parent_id: the task that started it: the run, or another child.
-    """
-
-    task_id: str
-    task: str | None
-    state: str
-    parent_id: str | None
-    group_id: str | None
-    worker: str | None
-    retries: int | None
-    done_at: datetime | None
 
 
 async def children_of(

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.core.run import AUTO
 from flask_metronome.errors import NotFound
+from flask_metronome.history.children import children_of
 from flask_metronome.history.cursor import USUAL, mark_of, read_cursor, write_cursor
 from flask_metronome.history.values import (
     AttemptView,
@@ -91,14 +92,15 @@ async def get_run(connection: AsyncConnection, run_id: str) -> RunView:
 
 
 async def get_run_detail(connection: AsyncConnection, run_id: str) -> RunDetail:
-    """One run with its attempts.
+    """One run with its attempts and the tasks that it started.
 
     :raises NotFound: when there is none of that id.
     """
     run = await get_run(connection, run_id)
     values = {name: getattr(run, name) for name in names_of(RunView)}
     found = await attempts_of(connection, run_id)
-    return RunDetail(**values, attempts=tuple(found))
+    children = await children_of(connection, run_id)
+    return RunDetail(**values, attempts=tuple(found), children=tuple(children))
 
 
 async def attempts_of(connection: AsyncConnection, run_id: str) -> list[AttemptView]:

@@ -141,10 +141,29 @@ class AttemptView:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChildView:
+    """A task that a run started: it has a result and no run of its own.
+
+    :param state: Celery's word.
+    :param parent_id: the task that started it: the run, or another child.
+    """
+
+    task_id: str
+    task: str | None
+    state: str
+    parent_id: str | None
+    group_id: str | None
+    worker: str | None
+    retries: int | None
+    done_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunDetail(RunView):
-    """A run with its attempts, in the order in which they began."""
+    """A run with its attempts, in the order in which they began, and its children."""
 
     attempts: tuple[AttemptView, ...]
+    children: tuple[ChildView, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

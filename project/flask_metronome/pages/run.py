@@ -16,11 +16,10 @@ from flask_metronome.api.runs import run_filter
 from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.core.death import DeadReason
 from flask_metronome.core.run import OPEN
-from flask_metronome.history import audit, children, incidents, runs
-from flask_metronome.history.children import ChildView
+from flask_metronome.history import audit, incidents, runs
 from flask_metronome.history.incidents import IncidentView
 from flask_metronome.history.runs import FLAGS, ORIGINS, Neighbours
-from flask_metronome.history.values import AuditLine, RunDetail
+from flask_metronome.history.values import AuditLine, ChildView, RunDetail
 from flask_metronome.pages.blueprint import pages
 from flask_metronome.pages.waterfall import lay_out
 from flask_metronome.shown import as_shown
@@ -112,14 +111,13 @@ async def _see(run_id: str) -> SeenRun:
         now = await database_now(connection)
         found = await runs.get_run_detail(connection, run_id)
         beside = await runs.neighbours_of(connection, found)
-        started = await children.children_of(connection, run_id)
         told = await incidents.incidents_of_run(connection, found)
         changes = await audit.list_audit(connection, subject=run_id, limit=_CHANGES)
     return SeenRun(
         now=now,
         run=found,
         neighbours=beside,
-        children=started,
+        children=found.children,
         incidents=told,
         changes=changes.items,
     )

@@ -92,6 +92,7 @@ def test_a_run_has_its_attempts(site: Any) -> None:
     assert [a["state"] for a in found["attempts"]] == ["retried", "succeeded"]
     attempts = site.get(f"/runs/{run_id}/attempts").json["items"]
     assert attempts == found["attempts"]
+    assert found["children"] == []
 
 
 def test_what_is_not_there_is_404(site: Any) -> None:
