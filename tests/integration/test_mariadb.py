@@ -7,19 +7,24 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from clockwork import Clockwork, gaps
+from flask import Flask
 from mariadb import find_mariadb, running_mariadb
+from page_reads import assert_reads
+from seeded_shop import LANES, seed
+from seeded_troubles import seed_troubles
 from sqlalchemy import delete, make_url, select, update
 
-from flask_metronome import Definition, every, schema
+from flask_metronome import Definition, Metronome, every, schema
 from flask_metronome.beat import Ticker
 from flask_metronome.database import Database
 from flask_metronome.models import metadata, runs, schedules
 from flask_metronome.settings import Settings
+from flask_metronome.state import state_of
 from flask_metronome.store import schedules as schedule_store
 from flask_metronome.testing import SettableClock
 
@@ -137,3 +142,21 @@ def test_the_whole_path(
     assert gaps([run for run in work if run.schedule_key == "steady"], 1) == []
     assert {r.retries for r in work if r.schedule_key == "flaky"} == {2}
     assert set(clockwork.bodies().values()) == {1}
+
+
+def test_every_read_works_on_mariadb(
+    database: Database, mariadb_url: str, tmp_path: Path
+) -> None:
+    app = Flask("shop", instance_path=str(tmp_path))
+    app.config["METRONOME_DATABASE_URL"] = mariadb_url
+    app.config["METRONOME_LANES"] = ",".join(LANES)
+    Metronome(app)
+    with database.begin() as connection:
+        seed(connection, datetime.now(UTC))
+        seed_troubles(connection, datetime.now(UTC))
+
+    try:
+        assert_reads(app.test_client())
+    finally:
+        state_of(app).loop.stop()
+        state_of(app).database.dispose()
