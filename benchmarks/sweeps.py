@@ -160,7 +160,8 @@ def _fill_history(
 def _double(database: Database, *, more: int) -> None:
     """Copy rows inside the server, to other due times: a million in no time."""
     fresh = func.gen_random_uuid().cast(String)
-    apart = func.make_interval(0, 0, 0, 0, 0, 0, 0.001) * func.random()
+    # far enough apart that no two are the same, near enough not to be pruned
+    apart = func.make_interval(0, 0, 0, 5) * func.random()
     values = {"id": fresh, "due_at": runs.c.due_at - apart}
     names = [column.name for column in runs.c]
     copied = select(*(values.get(name, runs.c[name]) for name in names)).limit(more)

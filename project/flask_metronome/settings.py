@@ -36,7 +36,9 @@ environment. An unknown name or a wrong value is an error that names it.
 ``BEAT_MAX_SLEEP_SECONDS``     longest sleep of a beat, so also the longest
                                wait for an edit (1.0)
 ``CONFIRM_TIMEOUT_SECONDS``    wait for the broker's confirm (5.0)
-``PUBLISH_LEASE_SECONDS``      how long a beat owns a batch it publishes (30)
+``PUBLISH_LEASE_SECONDS``      how long a beat owns a batch it publishes; less than
+                               the least grace, 30 s, or what a dead beat held is
+                               missed (15)
 ``PUBLISH_WINDOW``             unconfirmed messages at once (200)
 ``GRACE_SECONDS``              lateness that is still on time; default by
                                interval, see the semantics
@@ -123,7 +125,7 @@ class Settings:
     beat_batch: int = 200
     beat_max_sleep_seconds: float = 1.0
     confirm_timeout_seconds: float = 5.0
-    publish_lease_seconds: float = 30.0
+    publish_lease_seconds: float = 15.0
     publish_window: int = 200
     grace_seconds: float | None = None
     catchup: str = "latest"

@@ -38,6 +38,12 @@ def test_grace_and_lateness_follow_the_interval(
     assert limits.late_after_seconds == pytest.approx(late)
 
 
+def test_what_a_dead_beat_held_is_published_within_the_least_grace(world: Any) -> None:
+    definition = Definition(key="a", task="t", cadence=every(1))
+    grace = Limits.of(definition, 1).grace_seconds
+    assert world.settings.publish_lease_seconds <= grace / 2
+
+
 @pytest.mark.parametrize(
     ("longest", "seconds", "overrun"),
     [(60.0, 60.0, False), (60.0, 60.002, True), (None, 9000.0, False)],
