@@ -38,6 +38,7 @@ from flask_metronome.monitor_tables import lane_depths, unknown_periods
 
 __all__ = [
     "UtcDateTime",
+    "answers",
     "attempts",
     "audit",
     "beats",
@@ -334,6 +335,22 @@ counters = Table(
     Column("schedule_key", Key, primary_key=True),
     Column("label", String(64), primary_key=True),
     Column("value", BigInteger, nullable=False, server_default="0"),
+)
+
+#: What was answered to requests that say by a key which they are.
+answers = Table(
+    "metronome_answers",
+    metadata,
+    # of path and key
+    Column("id", String(64), primary_key=True),
+    # of the body
+    Column("fingerprint", String(64), nullable=False),
+    # NULL: it is being answered
+    Column("status", SmallInteger),
+    Column("headers", Json),
+    Column("body", LongText),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_metronome_answers_at", "at"),
 )
 
 #: Who changed what.

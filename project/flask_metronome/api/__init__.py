@@ -5,7 +5,15 @@ from __future__ import annotations
 from flask import Flask, Response
 
 from flask_metronome.access import require_read
-from flask_metronome.api import edits, incidents, processes, runs, schedules, stream
+from flask_metronome.api import (
+    edits,
+    incidents,
+    processes,
+    repeats,
+    runs,
+    schedules,
+    stream,
+)
 from flask_metronome.api.blueprint import api
 from flask_metronome.api.health import health
 from flask_metronome.api.openapi import MetronomeApi
@@ -13,7 +21,7 @@ from flask_metronome.api.openapi import MetronomeApi
 __all__ = ["register_api"]
 
 #: Importing them puts their views on the blueprint, in the document's order.
-_VIEWS = (schedules, edits, runs, incidents, processes, stream)
+_VIEWS = (schedules, edits, runs, incidents, processes, stream, repeats)
 
 
 def register_api(app: Flask, url_prefix: str) -> None:

@@ -16,8 +16,9 @@ from flask_metronome.api.schemas import ProblemSchema
 _DESCRIPTION = (
     "Instants are UTC by RFC 3339 with Z, durations seconds. Lists answer at most "
     "`limit` items and a `next_cursor`, null at the end. Errors are problems by "
-    "RFC 9457; bad input is 422 and names each field. `Idempotency-Key` makes "
-    "trigger, rerun and backfill repeatable; `If-Match` guards edits."
+    "RFC 9457; bad input is 422 and names each field. `Idempotency-Key` makes every "
+    "POST repeatable for a day: the same answer, and 422 with another body; "
+    "`If-Match` guards edits."
 )
 
 
