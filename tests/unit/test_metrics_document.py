@@ -21,14 +21,14 @@ ROOT = Path(__file__).parents[2]
 HEAD = """\
 # Metrics
 
-At `/metronome/metrics` and on Flower's `/metrics`, for Prometheus. Read from SQL: every replica
-says the same, whatever forks or restarts, and no sum falls when history is pruned; so join replicas
-by `max`. All series of a schedule are there from its creation, at 0. At most 1,000 schedules have
-series of their own, and 200 tasks, lanes and workers each; the rest of the schedules and tasks is
-`__other__`. `METRONOME_HISTORY_DAYS` does not matter to them.
+At `/metronome/metrics` and on Flower's `/metrics`, for Prometheus. Read from SQL: every
+replica says the same, whatever forks or restarts, and no sum falls when history is
+pruned; so join replicas by `max`. All series of a schedule are there from its creation,
+at 0. At most 1,000 schedules have series of their own, and 200 tasks, lanes and workers
+each; the rest of the schedules and tasks is `__other__`.
 
-Buckets in seconds: dispatch and ticks .05 .1 .25 .5 1 2.5 5 10 30 60 300; start delay .1 .5 1 2.5 5
-10 30 60 120 300 600 1800 3600; durations these, 7200 and 14400.
+Buckets in seconds: dispatch and ticks .05 .1 .25 .5 1 2.5 5 10 30 60 300; start delay
+.1 .5 1 2.5 5 10 30 60 120 300 600 1800 3600; durations these, 7200 and 14400.
 
 | metric | type | labels | says |
 |---|---|---|---|
