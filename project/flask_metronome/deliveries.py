@@ -12,6 +12,7 @@ from typing import Any
 from billiard.einfo import ExceptionInfo, ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
 from celery import states
+from celery.concurrency.base import BasePool
 from celery.worker.request import Request
 
 from flask_metronome.core.ending import LostCause
@@ -54,8 +55,12 @@ class MetronomeRequest(Request):
             logger.exception("The loss of %s could not be recorded", self.id)
         return super().on_failure(self._seen(exc_info), send_failed_event, return_ok)
 
-    def cancel(self, *args: Any, **options: Any) -> Any:
+    def cancel(self, pool: Any, *args: Any, **options: Any) -> Any:
         """Celery's end of a body that a shutdown or a lost connection cuts off."""
+        if not _can_cut_off(pool):
+            # Celery would raise, and end the worker by that; the body goes on
+            logger.warning("Task %s cannot be cut off in this pool", self.id)
+            return None
         # only a shutdown says whether to tell of a retry (from Celery 5.6 on),
         # and only this setting lets a lost connection cut bodies off
         by_connection = "emit_retry" not in options and (
@@ -67,7 +72,7 @@ class MetronomeRequest(Request):
             )
         except Exception:
             logger.exception("The loss of %s could not be recorded", self.id)
-        return super().cancel(*args, **options)
+        return super().cancel(pool, *args, **options)
 
     def send_event(self, type: str, **fields: Any) -> Any:
         """Celery's event, which Flower shows, without secrets."""
@@ -101,22 +106,24 @@ class MetronomeRequest(Request):
         ledger_of(state).post(ending=ending, wait_seconds=_WAIT_SECONDS)
 
     def _seen(self, exc_info: Any) -> Any:
-        """What Celery is to see: a body that left its process is a lost worker.
+        """What Celery is to see, where it would do too little or too much.
 
-        Celery before 5.7 would acknowledge its message, and the run never end.
+        Before 5.7 it would acknowledge the message of a body that left its
+        process, and the run never end. By a body's ``MemoryError`` it ends the
+        whole worker; in a pool of threads it forgets the message instead, and
+        the worker takes one less from then on.
         """
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
+        if isinstance(error, MemoryError):
+            return _instead(OutOfMemory(f"MemoryError: {error}"), exc_info)
         celery_sees_it = hasattr(Request, "_worker_lost_info")
         if celery_sees_it or not isinstance(error, SystemExit):
             return exc_info
         if self._already_cancelled or self._already_revoked:
             return exc_info
-        try:
-            raise WorkerLostError("Worker exited prematurely: exit.")
-        except WorkerLostError:
-            return ExceptionInfo()
+        return _instead(WorkerLostError("Worker exited prematurely: exit."), exc_info)
 
     def _note_loss(self, error: BaseException) -> None:
         if isinstance(error, ExceptionWithTraceback):
@@ -137,6 +144,25 @@ class MetronomeRequest(Request):
         )
         if ending is not None:
             ledger_of(state).post(ending=ending, wait_seconds=_WAIT_SECONDS)
+
+
+class OutOfMemory(Exception):
+    """Stands for the ``MemoryError`` of a body: its failure, not its worker's."""
+
+
+def _instead(error: Exception, exc_info: Any) -> Any:
+    """Another error, with the traceback of what it stands for."""
+    try:
+        raise error
+    except type(error):
+        info = ExceptionInfo()
+    info.traceback = exc_info.traceback
+    return info
+
+
+def _can_cut_off(pool: Any) -> bool:
+    # the pool of processes has its own on the instance
+    return getattr(pool.terminate_job, "__func__", None) is not BasePool.terminate_job
 
 
 def consistent_limits(hard: float | None, soft: float | None) -> Limits:

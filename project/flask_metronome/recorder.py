@@ -165,11 +165,15 @@ class Recorder:
 
     @_counted
     def on_worker_shutdown(self, sender: Any = None, **_: Any) -> None:
-        """The worker ends on purpose: say so, and write what is queued."""
+        """The worker ends on purpose: say so, and write what is queued.
+
+        Threads that no shutdown could cut off go on: so does the lease.
+        """
         lease, self._lease = self._lease, None
         if lease is not None:
             self._ledger.stop_writer()
-            lease.stop()
+            if not _active():
+                lease.stop()
 
     # -- where the body ran -------------------------------------------------------
 

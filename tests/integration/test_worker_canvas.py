@@ -62,3 +62,13 @@ def test_a_forgotten_result_is_no_forgotten_run(site: Site) -> None:
     assert (site.run(good).state, site.run(bad).state) == ("succeeded", "failed")
     # the run still says how it failed
     assert site.result(bad).state == "FAILURE"
+
+
+def test_a_memory_error_is_the_failure_of_a_body(site: Site) -> None:
+    """Celery ends the worker by it; threads take one message less with each."""
+    sent = [site.send("t.memory") for _ in range(4)]
+    for run_id in sent:
+        run = site.ended(run_id)
+        assert (run.state, run.error_type, run.attempts) == ("failed", "MemoryError", 1)
+    assert site.ended(site.send("t.succeed")).state == "succeeded"
+    assert [process.poll() for process in site.processes] == [None]

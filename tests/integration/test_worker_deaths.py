@@ -108,6 +108,21 @@ def test_cold_shutdown_is_no_retry(site: Site) -> None:
     assert site.attempts(run_id)[0].lost_cause == "cold_shutdown"
 
 
+def test_cold_shutdown_cuts_no_thread_off(site: Site) -> None:
+    """Its body goes on; Celery says it was cancelled, and ends by an error."""
+    worker = site.start_worker("-P", "threads", METRONOME_TEST_SOFT_SHUTDOWN="0")
+    run_id = site.send("t.wait", "thread", on_lost="rerun")
+    site.until(lambda: len(site.bodies(run_id)) == 1, "the body")
+    os.kill(worker.pid, signal.SIGQUIT)
+    site.until(lambda: "cannot be cut off" in site.last_words(), "the shutdown")
+    site.set_flag("thread")
+    run = site.ended(run_id)
+    assert (run.state, run.attempts, run.retries) == ("succeeded", 1, 0)
+    assert (states(site, run_id), len(site.bodies(run_id))) == (["succeeded"], 1)
+    worker.wait(30)
+    assert "Unrecoverable" not in site.last_words()
+
+
 def test_a_clean_stop_says_goodbye(site: Site) -> None:
     worker = site.start_worker("-c", "1")
     [row] = worker_rows(site)

@@ -188,6 +188,12 @@ def promise(self: Any, then: str) -> str:
     return "too early"
 
 
+@metronome.task(bind=True, name="t.memory")
+def memory(self: Any) -> None:
+    ran(self)
+    raise MemoryError("no room")
+
+
 @metronome.task(bind=True, name="t.bad_chord")
 def bad_chord(self: Any) -> list[str]:
     ran(self)
