@@ -68,6 +68,9 @@ class MetronomeCelery(Celery):
         bind: bool = False,
         **options: Any,
     ) -> Any:
+        if options.get("lane") is not None:
+            # also those of a plain @shared_task(lane="mail")
+            self.add_lane(options["lane"])
         base = claiming(base) if base is not None else None
         return super()._task_from_fun(fun, name=name, base=base, bind=bind, **options)
 
@@ -75,6 +78,8 @@ class MetronomeCelery(Celery):
         """Register a task; one of a foreign class is given the claim, too."""
         if isinstance(task, Task) and not isinstance(task, MetronomeTask):
             task.__class__ = claiming(type(task))
+        if getattr(task, "lane", None) is not None:
+            self.add_lane(task.lane)
         return super().register_task(task, **options)
 
     def send_task(self, name: str, *args: Any, **options: Any) -> Any:
@@ -103,6 +108,11 @@ class MetronomeCelery(Celery):
         if self.conf.broker_url == PENDING_BROKER:
             self.conf.broker_url = self.metronome.broker_url()
         return str(self.conf.broker_url)
+
+    def load_tasks(self) -> None:
+        """Import what is to be imported: then all tasks and their lanes are known."""
+        self.loader.import_default_modules()
+        self.finalize()
 
     def add_lane(self, name: str) -> None:
         """Make a lane's queue known to this app, also after it was configured."""

@@ -22,7 +22,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flask_metronome.clock import Clock, DatabaseClock
 from flask_metronome.column_types import read_json
-from flask_metronome.errors import DatabaseUnreachable, SettingInvalid
+from flask_metronome.errors import (
+    EXTRAS,
+    DatabaseUnreachable,
+    NotInstalled,
+    SettingInvalid,
+)
 from flask_metronome.fork_guard import no_fork
 
 _SYNC_DRIVERS = {
@@ -227,7 +232,12 @@ class Database:
                 "init_command": "SET time_zone='+00:00', "
                 f"innodb_lock_wait_timeout={max(1, int(self._lock_seconds))}",
             }
-        engine = create_engine(self._url, **options)
+        try:
+            engine = create_engine(self._url, **options)
+        except ModuleNotFoundError as error:
+            if error.name not in EXTRAS:
+                raise
+            raise NotInstalled(error.name) from error
         if name == "postgresql":
             bound_waits(engine, self._timeout)
         if name == "sqlite":

@@ -99,6 +99,32 @@ class DatabaseUnreachable(MetronomeError):
         super().__init__(f"The database {url} does not answer: {first_line}")
 
 
+#: What a missing module is installed by: an extra of ours.
+EXTRAS = {
+    "aiomysql": "mysql",
+    "aiosmtpd": "demo",
+    "apprise": "notify",
+    "ephem": "solar",
+    "psycopg": "postgres",
+    "psycopg_pool": "postgres",
+    "pymysql": "mysql",
+    "redis": "redbeat",
+}
+
+
+class NotInstalled(MetronomeError):
+    """A module is not there that comes with an extra.
+
+    :param module: its name, one of :data:`EXTRAS`.
+    """
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f"{module} is not installed: "
+            f"pip install 'Flask-Metronome[{EXTRAS[module]}]'"
+        )
+
+
 class SourceUnreadable(MetronomeError):
     """What schedules should be imported from cannot be read; the message says why."""
 

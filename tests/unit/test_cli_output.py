@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 
 import click
 import pytest
+from click.testing import CliRunner
 from sqlalchemy.exc import OperationalError
 
+from flask_metronome.cli import standalone_cli
 from flask_metronome.cli.failure import as_failure, without_passwords
 from flask_metronome.cli.output import (
     print_fields,
@@ -15,10 +18,12 @@ from flask_metronome.cli.output import (
     seconds,
 )
 from flask_metronome.core.run import RunState
+from flask_metronome.database import Database
 from flask_metronome.errors import (
     AlreadyExists,
     DatabaseUnreachable,
     NotFound,
+    NotInstalled,
     SettingInvalid,
     UnknownTask,
 )
@@ -105,6 +110,21 @@ def test_missing_tables_name_the_command_that_makes_them() -> None:
     failure = as_failure(error)
     assert failure is not None
     assert "flask metronome init-db" in failure.format_message()
+
+
+def test_a_driver_that_is_not_installed_names_its_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    database = Database("mysql://user:secret@localhost/shop")
+    with pytest.raises(NotInstalled, match=r"'Flask-Metronome\[mysql\]'"):
+        database.engine.connect()
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    result = CliRunner().invoke(standalone_cli, ["lanes"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
 
 
 def test_passwords_are_never_printed() -> None:

@@ -8,23 +8,18 @@ import click
 from flask.cli import NoAppException
 from sqlalchemy.exc import SQLAlchemyError
 
-from flask_metronome.errors import InputInvalid, MetronomeError, NotInitialized
+from flask_metronome.errors import (
+    EXTRAS,
+    InputInvalid,
+    MetronomeError,
+    NotInitialized,
+    NotInstalled,
+)
 from metronome_broker.errors import BrokerError, InvalidLane
 
 BAD_INPUT = 2
 FAILED = 1
 
-#: What a missing module is installed by.
-_EXTRAS = {
-    "apprise": "notify",
-    "aiomysql": "mysql",
-    "aiosmtpd": "demo",
-    "ephem": "solar",
-    "psycopg": "postgres",
-    "psycopg_pool": "postgres",
-    "pymysql": "mysql",
-    "redis": "redbeat",
-}
 _URL_PASSWORD = re.compile(r"(?P<start>\w://[^\s:/@]*:)[^\s@/]+(?=@)")
 
 
@@ -41,6 +36,8 @@ class Failure(click.ClickException):
 
 def as_failure(error: Exception) -> click.ClickException | None:
     """The sentence for an error; None when it is a fault of the program."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
     if isinstance(error, click.UsageError):
         return Failure(_usage_sentence(error), exit_code=error.exit_code)
     if isinstance(error, click.ClickException):
@@ -51,11 +48,8 @@ def as_failure(error: Exception) -> click.ClickException | None:
         return Failure(str(error))
     if isinstance(error, SQLAlchemyError):
         return Failure(_database_sentence(error))
-    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
-        extra = _EXTRAS[error.name]
-        return Failure(
-            f"{error.name} is not installed: pip install 'Flask-Metronome[{extra}]'"
-        )
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return Failure(str(NotInstalled(error.name)))
     return None
 
 

@@ -25,6 +25,7 @@ def check(as_json: bool) -> None:
     Exit code 1 when something is.
     """
     state = state_of()
+    state.celery.load_tasks()
     report = state.topology.check(known_broker(state))
     if as_json:
         found = {"missing": report.missing, "differences": report.differences}
@@ -47,6 +48,7 @@ def check(as_json: bool) -> None:
 def apply() -> None:
     """Declare what is missing; refuse when something is different."""
     state = state_of()
+    state.celery.load_tasks()
     report = state.topology.apply(known_broker(state))
     lanes = ", ".join(state.lanes)
     click.echo(f"declared {len(report.missing)} that were missing; lanes: {lanes}")
