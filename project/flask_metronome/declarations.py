@@ -43,18 +43,16 @@ def definition_of(declared: DeclaredSchedule, state: State) -> Definition:
 
     :raises ScheduleInvalid: naming the field and what was expected.
     """
-    lane = declared.lane or _lane_of_task(declared.task, state)
-    policies = {"catchup": state.settings.catchup} | dict(declared.policies)
+    policies = state.defaults_for(declared.task) | dict(declared.policies)
+    if declared.lane is not None:
+        policies["lane"] = declared.lane
     if "args" in policies:
         policies["args"] = tuple(policies["args"])
     try:
         return Definition(
             key=declared.key,
             task=declared.task,
-            lane=lane,
             cadence=cadence(declared.cadence, state),
-            catchup_limit=policies.pop("catchup_limit", state.settings.catchup_limit),
-            grace_seconds=policies.pop("grace_seconds", state.settings.grace_seconds),
             **policies,
         )
     except TypeError as error:
@@ -114,11 +112,6 @@ _CARRIED = ("priority", "headers", "soft_time_limit", "time_limit")
 def _lane_of_queue(queue: Any, state: State) -> str | None:
     name = str(queue).removeprefix("metronome.") if queue else None
     return name if name in state.lanes else None
-
-
-def _lane_of_task(name: str, state: State) -> str:
-    task = state.celery.tasks.get(name)
-    return getattr(task, "lane", None) or state.settings.default_lane
 
 
 def slug(name: str) -> str:

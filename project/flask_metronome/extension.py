@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import IO, Any, TypeVar, overload
 
 from celery.local import Proxy
+from click import ClickException
 from flask import Flask, current_app, has_app_context
+from flask.cli import NoAppException
 
 from flask_metronome.api import register_api
 from flask_metronome.celery_app import MetronomeCelery, make_celery
@@ -18,7 +20,12 @@ from flask_metronome.declarations import (
     from_beat_schedule,
     slug,
 )
-from flask_metronome.errors import MetronomeError, NotInitialized, ScheduleInvalid
+from flask_metronome.errors import (
+    MetronomeError,
+    NotInitialized,
+    ScheduleInvalid,
+    SettingInvalid,
+)
 from flask_metronome.metrics_routes import metrics_blueprint
 from flask_metronome.operations import Operations
 from flask_metronome.pages import register_pages
@@ -26,6 +33,21 @@ from flask_metronome.settings import settings_from_app
 from flask_metronome.state import EXTENSION, State, state_of
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class SettingRefused(SettingInvalid, NoAppException):
+    """A wrong setting, as Flask's own commands show it: one sentence, exit code 2.
+
+    They print a traceback for whatever else keeps an app from being loaded.
+    """
+
+    def __init__(self, refused: SettingInvalid) -> None:
+        SettingInvalid.__init__(self, refused.field, refused.expected, refused.got)
+        NoAppException.__init__(self, str(refused))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence, without a command's usage: that was right."""
+        ClickException.show(self, file)
 
 
 class Metronome:
@@ -63,8 +85,11 @@ class Metronome:
             raise MetronomeError(
                 "This Flask app has a Metronome already; call init_app once per app."
             )
-        state = State(app, settings_from_app(app))
-        state.celery = make_celery(state)
+        try:
+            state = State(app, settings_from_app(app))
+            state.celery = make_celery(state)
+        except SettingInvalid as error:
+            raise SettingRefused(error) from None
         state.declared = lambda: self._definitions(state)
         app.extensions[EXTENSION] = state
         self._states.append(state)
@@ -203,8 +228,7 @@ class Metronome:
 
     def _definitions(self, state: State) -> dict[str, dict[str, Definition]]:
         """What the code declares, by owner and key, checked against the app."""
-        state.celery.loader.import_default_modules()
-        state.celery.finalize()
+        state.celery.load_tasks()
         for declared in self._schedules:
             if declared.lane is not None:
                 state.celery.add_lane(declared.lane)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from flask_metronome.core.cadence import Cadence
 from flask_metronome.core.schedule import Definition, Schedule
 from flask_metronome.errors import UnknownLane, UnknownTask
 from flask_metronome.revocation import stop_bodies
@@ -36,8 +37,7 @@ class Operations:
         :raises UnknownLane: the topology has no such lane.
         """
         celery = self._state.celery
-        celery.loader.import_default_modules()
-        celery.finalize()
+        celery.load_tasks()
         if definition.task not in celery.tasks:
             raise UnknownTask("task", _known_tasks(celery), definition.task)
         if definition.lane not in self._state.lanes:
@@ -50,10 +50,39 @@ class Operations:
         with self._database.read() as connection:
             return schedules.get(connection, key)
 
+    def define(self, values: Mapping[str, Any]) -> Definition:
+        """A definition in which what is not said is the app's default.
+
+        :param values: as for :meth:`Definition.from_dict`; the cadence may be one.
+        :raises ScheduleInvalid: a field is unknown, missing or wrong.
+        :raises CadenceInvalid: the cadence cannot be understood.
+        """
+        self._state.celery.load_tasks()
+        defaults = self._state.defaults_for(str(values.get("task")))
+        said = {k: v for k, v in values.items() if v is not None or k not in defaults}
+        if "grace_seconds" in values:
+            # None is a value: derived from the interval
+            said["grace_seconds"] = values["grace_seconds"]
+        if isinstance(said.get("cadence"), Cadence):
+            said["cadence"] = said["cadence"].to_dict()
+        return Definition.from_dict(defaults | said)
+
     def add(
-        self, definition: Definition, *, who: str = NOBODY, owner: str = "api"
+        self,
+        definition: Definition | None = None,
+        *,
+        who: str = NOBODY,
+        owner: str = "api",
+        **fields: Any,
     ) -> Schedule:
-        """Add a schedule; see :func:`flask_metronome.store.schedules.add`."""
+        """Add a schedule; see :func:`flask_metronome.store.schedules.add`.
+
+        :param definition: taken as it is; or give its fields, as for :meth:`define`.
+        """
+        if definition is None:
+            definition = self.define(fields)
+        elif fields:
+            raise TypeError("add takes a Definition or its fields, not both")
         self.check(definition)
         definition = as_meant(self._state.celery, definition, None)
         with self._database.begin() as connection:

@@ -85,6 +85,21 @@ class State:
         self._lanes[name] = None
         return True
 
+    def defaults_for(self, task: str) -> dict[str, Any]:
+        """What a schedule of that task is given where it says nothing.
+
+        Its lane is the task's own, else ``METRONOME_DEFAULT_LANE``.
+        """
+        settings = self.settings
+        lane = getattr(self.celery.tasks.get(task), "lane", None)
+        return {
+            "lane": lane or settings.default_lane,
+            "catchup": settings.catchup,
+            "catchup_limit": settings.catchup_limit,
+            "catchup_window_seconds": settings.catchup_window_seconds,
+            "grace_seconds": settings.grace_seconds,
+        }
+
     def broker(self) -> RunningBroker:
         """The broker: as set, else the one of the data folder, else picked now."""
         with self._lock:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from celery import Task, shared_task
 from celery.schedules import crontab, solar
+from click.testing import CliRunner
 from flask import Flask, current_app
+from flask.cli import FlaskGroup
 from kombu.transport.native_delayed_delivery import calculate_routing_key
 
 from flask_metronome import Metronome, MetronomeError, cron, every, schema
@@ -174,6 +176,56 @@ def test_listed_lanes_are_all_there_are(make_app: MakeApp) -> None:
     definition = Definition(key="k", task="celery.ping", cadence=every(1), lane="x")
     with pytest.raises((UnknownLane, UnknownTask)):
         Operations(state_of(app)).check(definition)
+
+
+def test_what_a_schedule_does_not_say_is_the_apps_default(make_app: MakeApp) -> None:
+    app = make_app(
+        METRONOME_DEFAULT_LANE="main",
+        METRONOME_CATCHUP="none",
+        METRONOME_CATCHUP_WINDOW_SECONDS=60,
+        METRONOME_GRACE_SECONDS=7,
+    )
+    metronome = Metronome(app)
+
+    @metronome.task(name="shop.report", lane="reports", schedule=every(1, "hours"))
+    def report() -> None: ...
+
+    @metronome.task(name="shop.mail")
+    def mail() -> None: ...
+
+    schema.init_db(state_of(app).database)
+    said = {"task": "shop.report", "cadence": every(1, "hours")}
+    added = metronome.schedules.add(key="a", **said).definition
+    other = metronome.schedules.define(
+        {"key": "b", "task": "shop.mail", "cadence": every(2).to_dict()}
+        | {"lane": None, "catchup": "all", "grace_seconds": None}
+    )
+    for one in (added, declared(state_of(app))["report"]):
+        assert one.lane == "reports"
+        assert (one.catchup, one.catchup_window_seconds) == ("none", 60)
+        assert one.grace_seconds == 7
+    assert (other.lane, other.catchup, other.grace_seconds) == ("main", "all", None)
+    with pytest.raises(TypeError, match="not both"):
+        metronome.schedules.add(other, key="c")
+    state_of(app).database.dispose()
+
+
+def test_flasks_own_commands_say_a_wrong_setting_in_one_sentence(
+    make_app: MakeApp,
+) -> None:
+    def create_app() -> Flask:
+        app = make_app(METRONOME_PAGE_SECONDS="often")
+        Metronome(app)
+        return app
+
+    runner = CliRunner()
+    for command in (["routes"], ["run"], ["--help"]):
+        cli = FlaskGroup(create_app=create_app, load_dotenv=False)
+        result = runner.invoke(cli, command)
+        assert result.stderr.strip() == (
+            "Error: METRONOME_PAGE_SECONDS: expected a number above 0, got 'often'."
+        )
+        assert result.exit_code == (0 if command == ["--help"] else 2)
 
 
 def test_celerys_own_beat_schedule_is_taken_in(make_app: MakeApp) -> None:

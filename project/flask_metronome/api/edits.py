@@ -72,7 +72,7 @@ def _takes(schema: type[Schema]) -> Any:
 @on_loop
 async def add_schedule() -> tuple[dict[str, Any], int, Headers]:
     """Add a schedule; it takes effect within a second."""
-    definition = _definition(body_object())
+    definition = await _defined(body_object())
     await asyncio.to_thread(
         Operations(state_of()).add, definition, owner="api", who=caller()
     )
@@ -89,7 +89,8 @@ async def replace_schedule(key: str) -> Shown:
     """Say a schedule anew; what is not given is set back to its default."""
     body = body_object()
     _same_key(key, body)
-    return await _replace(key, _definition({**body, "key": key}), expected_revision())
+    definition = await _defined({**body, "key": key})
+    return await _replace(key, definition, expected_revision())
 
 
 @api.route("/schedules/<key>", methods=["PATCH"])
@@ -105,7 +106,7 @@ async def change_schedule(key: str) -> Shown:
     wanted = expected_revision()
     if wanted is not None and wanted != current.revision:
         raise PreconditionFailed(_moved_on(key, wanted))
-    definition = _definition({**definition_values(current), **body})
+    definition = await _defined({**definition_values(current), **body})
     # never over a change that came between our read and our write
     return await _replace(key, definition, current.revision, stated=wanted is not None)
 
@@ -193,8 +194,9 @@ async def backfill(key: str) -> dict[str, Any]:
     return {"name": name, "runs": made}
 
 
-def _definition(values: dict[str, Any]) -> Definition:
-    return Definition.from_dict(values)
+async def _defined(values: dict[str, Any]) -> Definition:
+    # in a thread: the first time it imports the app's tasks
+    return await asyncio.to_thread(Operations(state_of()).define, values)
 
 
 async def _replace(

@@ -29,7 +29,7 @@ from flask_metronome.cli.output import (
 from flask_metronome.cli.parameters import InstantType, JsonType
 from flask_metronome.core.cadence import cadence_from_dict
 from flask_metronome.core.preview import preview as preview_of
-from flask_metronome.core.schedule import STATES, Definition
+from flask_metronome.core.schedule import STATES
 from flask_metronome.core.timing import Timing
 from flask_metronome.errors import CadenceInvalid
 from flask_metronome.history.schedules import (
@@ -107,9 +107,7 @@ def add(key: str, task: str, as_json: bool, **given: Any) -> None:
             "cadence", "one of --cron, --every, --once, --solar, --rrule", None
         )
     values = {"key": key, "task": task, "cadence": cadence, **policies_of(given)}
-    values.setdefault("lane", lane_of_task(state, task))
-    definition = Definition.from_dict(values)
-    made = Operations(state).add(definition, owner="api", who=who())
+    made = Operations(state).add(**values, owner="api", who=who())
     _report(state, made.key, "added", as_json)
 
 
@@ -141,7 +139,7 @@ def edit(
         values.pop(field)
     operations.replace(
         key,
-        Definition.from_dict(values),
+        operations.define(values),
         expected_revision=there.revision,
         who=who(),
     )
@@ -257,12 +255,6 @@ def preview(
         for one in found
     ]
     print_table(("DUE (UTC)", "LOCAL", "NOTE"), rows, empty="Never again.")
-
-
-def lane_of_task(state: State, task: str) -> str:
-    """The lane that the task names for itself, else the default one."""
-    found = state.celery.tasks.get(task)
-    return getattr(found, "lane", None) or state.settings.default_lane
 
 
 def _timing(state: State, key: str | None, given: dict[str, Any]) -> Timing:

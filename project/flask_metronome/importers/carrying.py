@@ -116,12 +116,12 @@ class Importing:
             return replace(row, reason=str(error))
 
     def _definition(self, found: ImportedSchedule, key: str, lane: str) -> Definition:
-        settings = self.state.settings
         definition = Definition(
+            # the lane of the source goes before the task's own
+            **(self.state.defaults_for(found.task) | {"lane": lane}),
             key=key,
             task=found.task,
             cadence=found.cadence,
-            lane=lane,
             args=found.args,
             kwargs=found.kwargs,
             description=found.description,
@@ -132,9 +132,6 @@ class Importing:
             options=found.options,
             # the peers do not look whether the run before is still going
             overlap="allow",
-            catchup=settings.catchup,
-            catchup_limit=settings.catchup_limit,
-            grace_seconds=settings.grace_seconds,
         )
         Operations(self.state).check(definition)
         return definition

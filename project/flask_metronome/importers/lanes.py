@@ -27,8 +27,7 @@ class LaneChoice:
     def __init__(
         self, state: State, by_queue: Mapping[str, str], fallback: str | None
     ) -> None:
-        state.celery.loader.import_default_modules()
-        state.celery.finalize()
+        state.celery.load_tasks()
         self._state = state
         self._by_queue = dict(by_queue)
         self._fallback = fallback

@@ -218,7 +218,7 @@ def test_a_dry_run_says_the_same_and_writes_nothing(
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"task": "shop.gone"}, "task: expected one of shop.mail, shop.report"),
+        ({"task": "shop.gone"}, "shop.mail, shop.report, got 'shop.gone'"),
         ({"queue": "slow"}, "--lane-map or --lane, got 'slow'"),
         ({"options": {"colour": 1}}, "options: expected any of"),
         ({"start_deadline_seconds": -1}, "start_deadline_seconds: expected"),
