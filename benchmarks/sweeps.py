@@ -8,7 +8,6 @@ whose Metronome tables it empties.
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 import time
 import uuid
@@ -50,7 +49,7 @@ def measure(*, quick: bool) -> Table:
         database = Database(url, clock=SettableClock(), timeout_seconds=600)
         schema.init_db(database)
         rows = list(_rows(database, folder, quick=quick))
-        title = f"sweep on {database.dialect}, median of {_ROUNDS}"
+        title = f"sweep on {database.dialect}, best of {_ROUNDS}"
         database.dispose()
     return Table(
         title=title,
@@ -106,7 +105,8 @@ def _round(
                 isolate(connection), now=clock.moment, version="", lease_seconds=30
             )
         scrapes.append(time.perf_counter() - began)
-    return statistics.median(sweeps) * 1000, statistics.median(scrapes) * 1000
+    # the best: what else the machine does is not ours
+    return min(sweeps) * 1000, min(scrapes) * 1000
 
 
 def _fill_schedules(database: Database, stored: int, now: datetime) -> list[str]:
