@@ -17,6 +17,8 @@ from flask_metronome.messenger import MessengerThreads
 from flask_metronome.monitor import Monitor
 from flask_metronome.state import state_of
 
+_LAST_LOOK_SECONDS = 1.0
+
 
 @click.command(short_help="Run a monitor.")
 @click.option("--sweep-once", is_flag=True, help="One sweep, then end.")
@@ -46,23 +48,23 @@ def monitor(sweep_once: bool) -> None:
         signal.signal(number, on_signal)
     messengers = MessengerThreads(state)
     click.echo("monitor: watching")
-    watches = [
-        threading.Thread(target=watch.run, args=(stop,), name=f"metronome-{name}")
-        for name, watch in (
-            ("dead", DeadLetterWatch(state)),
-            ("lanes", LaneWatch(state)),
-        )
-    ]
-    for watch in watches:
-        watch.start()
+    dead = threading.Thread(
+        target=DeadLetterWatch(state).run, args=(stop,), name="metronome-dead"
+    )
+    # a broker that stands still must not hold up the stop: nothing is lost here
+    lanes = threading.Thread(
+        target=LaneWatch(state).run, args=(stop,), name="metronome-lanes", daemon=True
+    )
+    dead.start()
+    lanes.start()
     messengers.start()
     try:
         found.run(stop)
     finally:
         stop.set()
         messengers.stop()
-        for watch in watches:
-            watch.join()
+        dead.join()
+        lanes.join(_LAST_LOOK_SECONDS)
 
 
 def _log_to_stderr() -> None:
