@@ -34,6 +34,8 @@ from flask_metronome.redaction import (
 
 RUN_HEADER = "metronome_run"
 PARENT_HEADER = "metronome_parent_run"
+#: Of a retry: the fence of the attempt that asks for it.
+FENCE_HEADER = "metronome_fence"
 _PREFIX = "metronome_"
 #: Of W3C's trace context: which span sent the run.
 TRACE_HEADERS = frozenset({"traceparent", "tracestate"})
@@ -61,11 +63,13 @@ def fence_of(request: Any) -> int | None:
 
 
 def own_headers(request: Any) -> dict[str, Any]:
-    """Those of our headers that a request came with, its trace among them."""
+    """Those of our headers that a request hands on, its trace among them."""
     headers = getattr(request, "headers", None) or {}
-    return {
+    own = {
         k: v for k, v in headers.items() if k.startswith(_PREFIX) or k in TRACE_HEADERS
     }
+    fence = fence_of(request)
+    return own if fence is None else {**own, FENCE_HEADER: fence}
 
 
 def ending_of(

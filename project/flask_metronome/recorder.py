@@ -25,6 +25,7 @@ from flask_metronome.core.death import DeadReason
 from flask_metronome.core.run import RunState
 from flask_metronome.database import is_disconnect
 from flask_metronome.endings import (
+    FENCE_HEADER,
     PARENT_HEADER,
     RUN_HEADER,
     ending_from_state,
@@ -114,6 +115,9 @@ class Recorder:
         if headers.get("id") == request.id:
             for name, value in own_headers(request).items():
                 headers.setdefault(name, value)
+            if fence_of(request) is not None:
+                # Celery has copied the one that this message came with
+                headers[FENCE_HEADER] = fence_of(request)
             return
         run_id = run_of(request) or parent_run_of(request)
         if run_id:

@@ -25,6 +25,7 @@ from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import AttemptState
 from flask_metronome.deliveries import consistent_limits
 from flask_metronome.endings import (
+    FENCE_HEADER,
     ending_of,
     fence_of,
     own_headers,
@@ -192,6 +193,7 @@ def _delivery(name: str, request: Any) -> Delivery:
         worker_id=own_worker_id(),
         pid=os.getpid(),
         trace_id=_trace_id(request.headers or {}),
+        sent_by=(request.headers or {}).get(FENCE_HEADER),
     )
 
 

@@ -52,6 +52,7 @@ class Delivery:
 
     :param retries: the message's own count; a redelivery keeps it.
     :param redelivered: the broker's flag: an earlier consumer lost it.
+    :param sent_by: of a retry, the fence of the attempt that published it.
     """
 
     run_id: str
@@ -62,6 +63,7 @@ class Delivery:
     worker_id: str | None
     pid: int
     trace_id: str | None = None
+    sent_by: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +79,7 @@ class RunView:
 class AttemptView:
     """Of the attempt that held the run last, what the judgement needs.
 
+    :param fence: of its claim.
     :param alive: whether its process may still be running it.
     :param losses: how many attempts were lost one after the other, up to and
         including this one if it turns out to be lost.
@@ -86,6 +89,7 @@ class AttemptView:
     retries: int
     alive: bool
     losses: int
+    fence: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,9 +122,21 @@ def judge(
         # its attempts were pruned by hand: the run's own state is all there is
         fresh = run.state is RunState.RETRYING
         return Judgement(verdict=Verdict.CLAIM if fresh else Verdict.DUPLICATE)
+    if _is_overtaken(previous, delivery):
+        return Judgement(verdict=Verdict.DUPLICATE)
     if previous.state is AttemptState.RUNNING:
         return _running(run, previous, delivery)
     return Judgement(verdict=_ended(run, previous, delivery))
+
+
+def _is_overtaken(previous: AttemptView, delivery: Delivery) -> bool:
+    """Whether it is the retry of an attempt that no longer held the run.
+
+    Only the fence's holder counts, also when it asks for another try: a worker
+    that was paused past its lease may wake and publish one.
+    """
+    is_next = delivery.retries > previous.retries
+    return is_next and delivery.sent_by not in (None, previous.fence)
 
 
 def _unstarted(run: RunView, now: datetime) -> Verdict:
@@ -146,6 +162,8 @@ def _ended(run: RunView, previous: AttemptView, delivery: Delivery) -> Verdict:
     if previous.state is AttemptState.LOST:
         if delivery.retries < previous.retries:
             return Verdict.DUPLICATE
+        if delivery.retries > previous.retries and delivery.sent_by is not None:
+            return Verdict.CLAIM  # it was lost when it had published its retry
         return _after_loss(run, previous)
     # handed back to the broker by the body
     return _expected(delivery.retries >= previous.retries)

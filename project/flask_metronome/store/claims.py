@@ -165,6 +165,7 @@ def _attempt_view(
         retries=attempt.retries,
         alive=alive,
         losses=_losses(connection, attempt),
+        fence=attempt.fence,
     )
 
 

@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from billiard.exceptions import SoftTimeLimitExceeded
+
 from flask_metronome.core.claim import Delivery
 from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import RunState
@@ -101,7 +103,10 @@ class Ledger:
             try:
                 return self._write_once(ending, result, holder)
             except Exception as error:
-                if not is_disconnect(error):
+                # a soft time limit may strike in here, when the body is over
+                if not isinstance(error, SoftTimeLimitExceeded) and (
+                    not is_disconnect(error)
+                ):
                     logger.exception("A task's end could not be written")
                     self._write_bare(ending, result if holder is None else None)
                     return True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from billiard.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection, event, update
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, TimeoutError
 from worker_store import DELIVERY, ELSEWHERE, RUN, Store
@@ -216,6 +217,57 @@ def test_what_the_database_refuses_still_ends_the_run(
 
 def test_a_pool_of_connections_that_is_used_up_is_a_database_away() -> None:
     assert is_disconnect(TimeoutError("QueuePool limit of size 4 overflow 4 reached"))
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_the_retry_of_an_overtaken_attempt_begins_nothing(
+    store: Store, told: bool
+) -> None:
+    """A worker wakes that was paused past its lease, and asks for another try."""
+    store.add_run(on_lost="rerun")
+    store.add_worker(ELSEWHERE)
+    store.claim()
+    store.clock.tick(91)
+    assert store.claim(redelivered=True, worker_id="another").fence == 2
+    if told:
+        store.finish(2, LOST, comes_back=True)
+    late = store.claim(retries=1, sent_by=1)
+    assert late.verdict is Verdict.DUPLICATE
+    assert store.run().retries == 0
+    own = store.claim(retries=1, sent_by=2, worker_id="third")
+    assert (own.verdict, own.fence) == (Verdict.CLAIM, 3)
+    assert states(store) == ["lost", "lost" if told else "retried", "running"]
+
+
+def test_an_attempt_lost_after_it_published_its_retry_is_tried_again(
+    store: Store,
+) -> None:
+    store.add_run(on_lost="fail")
+    store.claim()
+    store.finish(None, LOST, worker_id=ELSEWHERE, comes_back=True)
+    assert store.claim(retries=1, sent_by=1).verdict is Verdict.CLAIM
+
+
+def test_a_soft_limit_that_strikes_after_the_body_costs_no_outcome(
+    store: Store, ledger: tuple[Ledger, Unconfirmed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = ledger
+    store.add_run()
+    store.claim()
+
+    def strike(*_: Any, **__: Any) -> bool:
+        raise SoftTimeLimitExceeded
+
+    ending = Ending(run_id=RUN, retries=0, state=SUCCEEDED, fence=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(made, "_write_once", strike)
+        made.write(ending=ending, result=result("SUCCESS"))
+    assert made.replay() == 1
+    assert (store.run().state, made.take_dropped()) == ("succeeded", 0)
+    with store.database.read() as c:
+        row = results.find(c, RUN)
+    assert row is not None
+    assert row.result == b"1"
 
 
 def test_a_late_result_replaces_nothing_newer(store: Store) -> None:
