@@ -70,6 +70,7 @@ async def schedule(key: str) -> str:
         policies=policies_of(found),
         standing=standing_of(found, seen.bars, seen.now),
         strip=draw(seen.bars, seen.now),
+        edited=_edited(found),
         coming=coming,
         zone=zone,
         trouble=trouble,
@@ -105,6 +106,19 @@ async def _see(key: str) -> SeenSchedule:
         mutes=[mute for mute in quiet if mute.scope in scopes],
         changes=changes.items,
     )
+
+
+def _edited(found: ScheduleView) -> list[str]:
+    """The fields in which it is other than the code declares."""
+    if not isinstance(found.declared, Mapping):
+        return []
+    try:
+        now = definition_of(found).to_dict()
+    except InputInvalid:
+        return []
+    # a field that the declaration does not know yet was not edited
+    told = found.declared
+    return [name for name in now if name in told and now[name] != told[name]]
 
 
 def _coming(found: ScheduleView) -> tuple[Sequence[PreviewInstant], str, str]:

@@ -204,7 +204,8 @@ def why(run: RunView) -> str:
     if run.error:
         first = run.error.strip().splitlines()[0] if run.error.strip() else ""
         kind = (run.error_type or "").rpartition(".")[2]
-        if kind and not first.startswith(kind):
+        # what a dead letter is said to have met is a sentence of its own
+        if kind and kind != "DeadLetter" and not first.startswith(kind):
             return f"{kind}: {first}" if first else kind
         return first or kind
     words = reason_words(run.reason)

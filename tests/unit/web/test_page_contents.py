@@ -157,6 +157,15 @@ def test_a_schedules_policies_are_said_in_sentences(site: Any) -> None:
     assert "&#34;sku&#34;: 7" in text
 
 
+def test_what_was_edited_since_it_was_declared_is_named(site: Any) -> None:
+    declared = {"key": "report", "lane": "mail", "catchup": "latest"}
+    site.schedule("report", declared=declared)
+    site.schedule("same", declared={"key": "same", "lane": "default"})
+
+    assert "lane: the code declares otherwise" in site.page("/schedules/report").text
+    assert "the code declares" not in site.page("/schedules/same").text
+
+
 def test_how_long_runs_wait_to_start_is_shown(site: Any) -> None:
     site.schedule("report")
     for number in range(1, 21):
