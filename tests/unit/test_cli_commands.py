@@ -15,6 +15,8 @@ from flask.cli import ScriptInfo
 from flask_metronome import Metronome, every
 from flask_metronome.cli import metronome_cli
 from flask_metronome.state import state_of
+from flask_metronome.store import workers
+from flask_metronome.store.workers import WorkerBeat
 
 Run = Callable[..., Result]
 
@@ -216,6 +218,18 @@ def test_doctor_says_ok_or_failed_and_what_to_do(untouched: Run) -> None:
     table = untouched("doctor").stdout.splitlines()
     assert len(table) == len(found)
     assert all(line.startswith(("ok ", "failed ")) for line in table)
+
+
+def test_doctor_tells_of_records_that_workers_dropped(app: Flask, run: Run) -> None:
+    said = WorkerBeat(
+        id="w", hostname="w@h", pid=1, version="1", lanes=[], active=[], dropped=3
+    )
+    database = state_of(app).database
+    with database.begin() as connection:
+        workers.heartbeat(connection, said, now=database.now(connection))
+    found = {one["check"]: one for one in json.loads(run("doctor", "--json").stdout)}
+    assert found["workers"]["ok"]
+    assert "1 alive, 3 records dropped" in found["workers"]["found"]
 
 
 def test_doctor_goes_on_when_there_are_no_tables(app: Flask) -> None:

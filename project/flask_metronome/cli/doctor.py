@@ -124,10 +124,12 @@ def _workers(state: State, name: str) -> Finding:
     lease = state.settings.lease_seconds
     found = ask(state, lambda c: list_workers(c, now, lease))
     alive = sum(worker.alive for worker in found)
+    dropped = sum(worker.dropped for worker in found)
+    said = f", {dropped} records dropped: no room for the spool" if dropped else ""
     return Finding(
         check=name,
         ok=alive > 0,
-        found=f"{alive} alive",
+        found=f"{alive} alive{said}",
         advice="" if alive else "start `celery -A <your app> worker`",
     )
 
