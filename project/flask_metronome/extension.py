@@ -26,6 +26,7 @@ from flask_metronome.errors import (
     ScheduleInvalid,
     SettingInvalid,
 )
+from flask_metronome.host_alembic import protect_from_flask_migrate
 from flask_metronome.metrics_routes import metrics_blueprint
 from flask_metronome.operations import Operations
 from flask_metronome.pages import register_pages
@@ -98,6 +99,7 @@ class Metronome:
         register_api(app, state.settings.url_prefix)
         register_pages(app, state.settings.url_prefix)
         app.register_blueprint(metrics_blueprint(state))
+        protect_from_flask_migrate(app)
 
     @property
     def state(self) -> State:

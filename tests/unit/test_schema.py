@@ -11,12 +11,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from flask import Flask
 from sqlalchemy import Column, Integer, MetaData, Table, inspect
 
 from flask_metronome import schema
 from flask_metronome.database import Database
 from flask_metronome.errors import SchemaBehind
-from flask_metronome.models import is_metronome_table, metadata
+from flask_metronome.host_alembic import include_name, protect_from_flask_migrate
+from flask_metronome.models import metadata
 
 
 @pytest.fixture
@@ -83,14 +85,27 @@ def test_a_host_with_alembic_of_its_own_is_left_alone(database: Database) -> Non
         assert "customers" in inspect(connection).get_table_names()
         context = MigrationContext.configure(
             connection,
-            opts={
-                "include_name": lambda name, kind, _: (
-                    kind != "table" or not is_metronome_table(name)
-                )
-            },
+            opts={"include_name": include_name},
         )
         # with the hook the host's autogenerate sees nothing to do
         assert compare_metadata(context, hosts) == []
+
+
+def test_flask_migrate_is_given_the_hook_and_keeps_one_of_its_own() -> None:
+    class Migrate:  # as Flask-Migrate leaves it in app.extensions
+        def __init__(self, **options: object) -> None:
+            self.configure_args = options
+
+    apps = [Flask("one"), Flask("two"), Flask("three")]
+    for app in apps:
+        protect_from_flask_migrate(app)
+    ours, theirs = Migrate(), Migrate(include_name=len)
+    apps[0].extensions["migrate"], apps[1].extensions["migrate"] = ours, theirs
+    for app in apps:
+        with app.app_context():
+            pass
+    assert ours.configure_args == {"include_name": include_name}
+    assert theirs.configure_args == {"include_name": len}
 
 
 def test_every_step_can_be_undone(database: Database) -> None:
