@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
@@ -27,8 +27,8 @@ from flask_metronome.models import attempts, groups, results, runs
 _SUCCESS = "SUCCESS"
 #: Columns that say whether a row stays, in the order in which to change them.
 _DECIDING = ("updated_at", "status")
-#: What is true of a row that must not be replaced.
-Stays = ColumnElement[bool] | None
+#: Which rows are not replaced: a success, or also what is newer.
+Stays = Literal["success", "newer"] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +68,9 @@ def store(
     values = asdict(result)
     done = values.pop("done")
     values |= {"updated_at": now, "done_at": now if done else None}
-    stays = results.c.status == _SUCCESS
-    if late and result.status != _SUCCESS:
-        stays = or_(stays, results.c.updated_at > now)
-    connection.execute(_upsert(connection.dialect.name, results, values, unless=stays))
+    stays: Stays = "newer" if late and result.status != _SUCCESS else "success"
+    statement = _upsert(connection.dialect.name, results, tuple(values), stays)
+    connection.execute(statement, values)
 
 
 def find(connection: Connection, task_id: str) -> Row[Any] | None:
@@ -111,7 +110,8 @@ def save_group(
 ) -> None:
     """Write a group's members; saving it again replaces them."""
     values = {"group_id": group_id, "result": encoded, "done_at": now}
-    connection.execute(_upsert(connection.dialect.name, groups, values))
+    statement = _upsert(connection.dialect.name, groups, tuple(values), None)
+    connection.execute(statement, values)
 
 
 def find_group(connection: Connection, group_id: str) -> Row[Any] | None:
@@ -144,36 +144,53 @@ def prune(connection: Connection, *, before: datetime, batch: int = 1000) -> int
     return removed
 
 
-def _upsert(
-    dialect: str, table: Table, values: Mapping[str, Any], unless: Stays = None
-) -> Any:
-    """Insert, or replace the row of the same key unless that is true of it."""
+@lru_cache(maxsize=64)
+def _upsert(dialect: str, table: Table, names: tuple[str, ...], stays: Stays) -> Any:
+    """Insert, or replace the row of the same key unless it stays.
+
+    Built once for each: to build it takes as long as to execute it.
+
+    :param names: the columns that are given.
+    """
     key = next(iter(table.primary_key.columns))
     if dialect in ("mysql", "mariadb"):
-        return _mysql_upsert(table, key, values, unless)
+        return _mysql_upsert(table, key, names, stays)
     kind = postgresql if dialect == "postgresql" else sqlite
-    statement = kind.insert(table).values(**values)
-    changed = {name: statement.excluded[name] for name in values if name != key.name}
-    where = None if unless is None else not_(unless)
+    statement = kind.insert(table)
+    new = statement.excluded
+    kept = _kept(table, new, stays)
     return statement.on_conflict_do_update(
-        index_elements=[key], set_=changed, where=where
+        index_elements=[key],
+        set_={name: new[name] for name in names if name != key.name},
+        where=None if kept is None else not_(kept),
     )
 
 
 def _mysql_upsert(
-    table: Table, key: Column[Any], values: Mapping[str, Any], unless: Stays
+    table: Table, key: Column[Any], names: tuple[str, ...], stays: Stays
 ) -> Any:
-    statement = mysql.insert(table).values(**values)
+    statement = mysql.insert(table)
+    kept = _kept(table, statement.inserted, stays)
     # evaluated from left to right on the row as changed so far: what decides is
     # last, and the status after the time, since a new success would stay
-    names = sorted(
-        (n for n in values if n != key.name),
+    others = sorted(
+        (n for n in names if n != key.name),
         key=lambda n: _DECIDING.index(n) if n in _DECIDING else -1,
     )
     changed = []
-    for name in names:
+    for name in others:
         new: Any = statement.inserted[name]
-        if unless is not None:
-            new = case((unless, table.c[name]), else_=new)
+        if kept is not None:
+            new = case((kept, table.c[name]), else_=new)
         changed.append((name, new))
     return statement.on_duplicate_key_update(changed)
+
+
+def _kept(table: Table, new: Any, stays: Stays) -> ColumnElement[bool] | None:
+    """What is true of a row that must not be replaced."""
+    if stays is None:
+        return None
+    succeeded = table.c.status == _SUCCESS
+    if stays == "success":
+        return succeeded
+    return or_(succeeded, table.c.updated_at > new.updated_at)

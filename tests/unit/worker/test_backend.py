@@ -228,8 +228,8 @@ def test_the_upsert_speaks_mysql() -> None:
 
     from flask_metronome.store import results as module
 
-    values = {"task_id": "t", "status": "FAILURE", "result": b"x"}
-    statement = module._upsert("mysql", results, values, unless="SUCCESS")
+    names = ("task_id", "status", "result")
+    statement = module._upsert("mysql", results, names, "success")
     sql = str(statement.compile(dialect=mysql.dialect()))
     assert "ON DUPLICATE KEY UPDATE" in sql
     # evaluated from left to right: the status must change last
