@@ -19,6 +19,7 @@ from worker_site import Site
 
 from flask_metronome.database import Database
 from flask_metronome.models import workers
+from flask_metronome.spool import Spool
 
 
 @pytest.fixture
@@ -147,10 +148,10 @@ def test_while_the_database_is_away(site: Site) -> None:
     site.reaches(running, "started")
     plain = site.celery.send_task("t.wait", ("away",))
     site.until(lambda: plain.state == "STARTED", "the other")
-    spool = site.folder / "data" / "spool"
+    spool = Spool(site.folder / "data" / "spool")
     with locked(site):
         site.set_flag("away")
-        site.until(lambda: len(list(spool.glob("*.jsonl"))) == 2, "two spool files")
+        site.until(lambda: len(spool.waiting()) == 2, "two spooled records")
         ended = time.monotonic()
         late = str(uuid.uuid4())
         site.publish(late, "t.succeed")
@@ -161,10 +162,27 @@ def test_while_the_database_is_away(site: Site) -> None:
     # what it waited for the database is not its body's time
     assert run.runtime_seconds < ended - began
     assert plain.get(timeout=10) == "waited"
-    site.until(lambda: not list(spool.glob("*.jsonl")), "an empty spool")
+    site.until(lambda: not spool.is_waiting(), "an empty spool")
     assert site.bodies(late) == []
     after = site.ended(site.send("t.succeed"))
     assert after.state == "succeeded"
+
+
+def test_an_end_outlives_the_worker_that_spooled_it(site: Site) -> None:
+    first = site.start_worker(METRONOME_DATABASE_TIMEOUT_SECONDS="0.3")
+    run_id = site.send("t.wait", "outlives")
+    site.until(lambda: len(site.bodies(run_id)) == 1, "the body")
+    spool = Spool(site.folder / "data" / "spool")
+    with locked(site):
+        site.set_flag("outlives")
+        site.until(lambda: len(spool.waiting()) == 1, "the spooled record")
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    site.start_worker()
+    run = site.ended(run_id)
+    assert (run.state, states(site, run_id)) == ("succeeded", ["succeeded"])
+    assert len(site.bodies(run_id)) == 1
+    assert site.result(run_id).get(timeout=5) == "waited"
 
 
 def test_a_claim_waits_for_the_database(site: Site) -> None:
