@@ -6,7 +6,8 @@ long after the publish, nothing of that lane is at work, and two looks at
 different heartbeats agree. A backlog never looks like that, and a lane without
 a worker waits. If the message was there after all, the claim dedupes it. (A
 message whose receiver died is redelivered by the broker; this is for a broker
-that lost it.)
+that lost it, and for a worker that died when it had acknowledged early and not
+yet claimed.) So it is with a run that waits for its retry.
 """
 
 from __future__ import annotations
@@ -16,15 +17,27 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
-from flask_metronome.core.run import RunState
-from flask_metronome.models import runs
+from flask_metronome.core.run import AttemptState, RunState
+from flask_metronome.models import attempts, runs
 from flask_metronome.store import counters
 from flask_metronome.store.watch import OUT_OF_HANDS, LossRules, Sightings, Workers
 
 #: Published or received: the broker or a worker should have the message.
 _ON_THE_WAY = (RunState.PUBLISHED.value, RunState.RECEIVED.value)
+#: A message of it should be there, or have come.
+_EXPECTED = (*_ON_THE_WAY, RunState.RETRYING.value)
 #: A message may lie unreceived in an idle lane for this long, doubled with
 #: each time it was published again.
 UNRECEIVED_SECONDS = 60.0
@@ -55,16 +68,8 @@ def _gone(
     """Runs on the way whose lane is served, idle and quiet: see the module."""
     quiet_since = now - timedelta(seconds=UNRECEIVED_SECONDS)
     rows = connection.execute(
-        select(
-            runs.c.id,
-            runs.c.lane,
-            func.coalesce(runs.c.received_at, runs.c.published_at).label("moved_at"),
-        )
-        .where(
-            runs.c.state.in_(_ON_THE_WAY),
-            runs.c.published_at < quiet_since,
-            or_(runs.c.received_at.is_(None), runs.c.received_at < quiet_since),
-        )
+        select(runs.c.id, runs.c.lane, _MOVED_AT.label("moved_at"))
+        .where(or_(_is_on_the_way(quiet_since), _waits_for_its_retry(quiet_since)))
         .order_by(runs.c.due_at)
         .limit(batch)
     ).all()
@@ -91,6 +96,35 @@ def _gone(
     }
     sightings.returned.update(twice)
     return twice
+
+
+_MOVED_AT = case(
+    (runs.c.state == RunState.RETRYING, runs.c.updated_at),
+    else_=func.coalesce(runs.c.received_at, runs.c.published_at),
+)
+
+
+def _is_on_the_way(quiet_since: datetime) -> ColumnElement[bool]:
+    return and_(
+        runs.c.state.in_(_ON_THE_WAY),
+        runs.c.published_at < quiet_since,
+        or_(runs.c.received_at.is_(None), runs.c.received_at < quiet_since),
+    )
+
+
+def _waits_for_its_retry(quiet_since: datetime) -> ColumnElement[bool]:
+    """Of a run whose body asked for one; not one that another task took over."""
+    asked = exists().where(
+        attempts.c.task_id == runs.c.id,
+        attempts.c.fence == runs.c.fence,
+        attempts.c.state == AttemptState.RETRIED,
+    )
+    return and_(
+        runs.c.state == RunState.RETRYING,
+        runs.c.updated_at < quiet_since,
+        or_(runs.c.retry_at.is_(None), runs.c.retry_at < quiet_since),
+        asked,
+    )
 
 
 def _patience_ends(row: Any, sightings: Sightings) -> datetime:
@@ -132,7 +166,7 @@ def _to_the_outbox(connection: Connection, ids: Sequence[str], now: datetime) ->
         return 0
     rows = connection.execute(
         select(runs.c.id, runs.c.schedule_key)
-        .where(runs.c.id.in_(list(ids)), runs.c.state.in_(_ON_THE_WAY))
+        .where(runs.c.id.in_(list(ids)), runs.c.state.in_(_EXPECTED))
         .with_for_update(skip_locked=True)
     ).all()
     sums: counters.Sums = Counter()
@@ -140,10 +174,11 @@ def _to_the_outbox(connection: Connection, ids: Sequence[str], now: datetime) ->
         sums[counters.CounterKey(counters.REPUBLISHED, row.schedule_key, "")] += 1
     connection.execute(
         update(runs)
-        .where(runs.c.id.in_([row.id for row in rows]), runs.c.state.in_(_ON_THE_WAY))
+        .where(runs.c.id.in_([row.id for row in rows]), runs.c.state.in_(_EXPECTED))
         .values(
             state=RunState.PLANNED,
             received_at=None,
+            retry_at=None,
             **OUT_OF_HANDS,
             publish_after=now,
             updated_at=now,

@@ -172,6 +172,31 @@ def test_a_message_that_is_gone_is_published_again(world: Any, tick: str) -> Non
     assert world.folded("republished") == 1
 
 
+@pytest.mark.parametrize(
+    ("state", "retry_in", "again"),
+    [("retried", 0, 1), ("retried", 3_600, 0), ("ignored", 0, 0)],
+)
+def test_a_retry_whose_message_is_gone_is_published_again(
+    world: Any, tick: str, state: str, retry_in: float, again: int
+) -> None:
+    """Not one that is due later, nor a run that another task has taken over."""
+    monitor = world.settled()
+    worker = world.worker()
+    due = world.ago(-retry_in)
+    values = {"published_at": world.now, "retry_at": due, "fence": 1, "retries": 1}
+    run = world.run(tick, "retrying", **values)
+    world.attempt(run, state=state, ended_at=world.now)
+    found = 0
+    for _ in range(5):
+        world.clock.tick(30)
+        world.heartbeat(worker)
+        found += world.sweep(monitor)["returned"]
+    assert found == again
+    row = world.row(run)
+    assert row.state == ("planned" if again else "retrying")
+    assert row.retries == 1
+
+
 @pytest.mark.parametrize("active", [[], ["other"]])
 def test_a_backlog_is_not_published_again(
     world: Any, tick: str, active: list[str]
