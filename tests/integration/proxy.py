@@ -33,6 +33,10 @@ class Proxy:
         """Take what comes, and the connections too, and answer nothing."""
         self._flows.clear()
 
+    def thaw(self) -> None:
+        """Go on as if nothing had been."""
+        self._flows.set()
+
     def go_away(self) -> None:
         """Cut every connection and refuse new ones."""
         self._cut(self._listener)
