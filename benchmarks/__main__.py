@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import cadences, publishing, results, sweeps, ticks
+from benchmarks import cadences, dispatch, publishing, results, sweeps, ticks
 from benchmarks.table import Table
 
 BENCHMARKS: dict[str, Callable[..., Table]] = {
     "cadences": cadences.measure,
     "ticks": ticks.measure,
     "publishing": publishing.measure,
+    "dispatch": dispatch.measure,
     "results": results.measure,
     "sweeps": sweeps.measure,
 }

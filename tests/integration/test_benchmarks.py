@@ -25,6 +25,7 @@ def test_every_benchmark_prints_its_table() -> None:
         "next_after, ",
         "tick on sqlite",
         "publish 50 persistent runs",
+        "dispatch on sqlite",
         "results of a task",
         "sweep on sqlite",
     ):
