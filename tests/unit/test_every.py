@@ -135,3 +135,9 @@ def test_words() -> None:
     assert every(60).words() == "every minute"
     assert every(1, "day").words() == "every day (UTC)"
     assert isinstance(every(1), Every)
+
+
+def test_an_instant_without_its_offset_is_shown_as_it_came() -> None:
+    said = {"kind": "every", "every": 1, "anchor": "2026-01-01T00:00:00"}
+    with pytest.raises(CadenceInvalid, match="got '2026-01-01T00:00:00'"):
+        cadence_from_dict(said)

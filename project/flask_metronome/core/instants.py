@@ -30,14 +30,15 @@ def parse_instant(value: object, field: str) -> datetime:
 
     :raises CadenceInvalid: it is not one, or lacks its offset from UTC.
     """
+    moment = value
     if isinstance(value, str):
         with suppress(ValueError):
-            value = datetime.fromisoformat(value)
-    if not isinstance(value, datetime) or value.utcoffset() is None:
+            moment = datetime.fromisoformat(value)
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise CadenceInvalid(
             field, "an instant like '2026-03-08T07:00:00+00:00'", value
         )
-    return as_utc(value, field)
+    return as_utc(moment, field)
 
 
 class Instants(ABC):

@@ -129,7 +129,11 @@ def _wall_time(start: datetime, tz: str) -> datetime:
     if start.utcoffset() is None:
         local = start.replace(tzinfo=None)
     else:
-        local = start.astimezone(wall_clock(tz).zone).replace(tzinfo=None)
+        utc = as_utc(start, "start")
+        try:
+            local = utc.astimezone(wall_clock(tz).zone).replace(tzinfo=None)
+        except OverflowError:
+            raise CadenceInvalid("start", "a year from 1 to 9999", start) from None
     return local.replace(microsecond=0, fold=0)
 
 

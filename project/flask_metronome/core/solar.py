@@ -111,7 +111,7 @@ def solar(event: str, lat: float, lon: float) -> Solar:
     :raises CadenceInvalid: an unknown event, a place not on earth, or ``ephem`` is not
         installed.
     """
-    if event not in _EVENTS:
+    if not isinstance(event, str) or event not in _EVENTS:
         raise CadenceInvalid("event", f"one of {', '.join(EVENTS)}", event)
     _ephem()
     return Solar(

@@ -26,6 +26,17 @@ SCHEDULES: list[tuple[dict[str, Any], str]] = [
     ({"cadence": {"kind": "every", "every": 0}}, "every"),
     ({"cadence": {"kind": "every", "every": 1, "unit": "moons"}}, "unit"),
     ({"cadence": {"kind": "every", "every": 1, "extra": 1}}, "extra"),
+    ({"cadence": {"kind": "solar", "event": ["dawn"], "lat": 1, "lon": 2}}, "event"),
+    (
+        {
+            "cadence": {
+                "kind": "rrule",
+                "rule": "FREQ=DAILY",
+                "start": "0001-01-01T00:00:00+14:00",
+            }
+        },
+        "start",
+    ),
     ({"catchup": "sometimes"}, "catchup"),
     ({"overlap": "sometimes"}, "overlap"),
     ({"on_lost": "cry"}, "on_lost"),
