@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from benchmarks import cadences, dispatch, publishing, results, sweeps, ticks
+from benchmarks import (
+    async_views,
+    cadences,
+    dispatch,
+    publishing,
+    results,
+    sweeps,
+    ticks,
+)
 from benchmarks.table import Table
 
 BENCHMARKS: dict[str, Callable[..., Table]] = {
@@ -15,6 +23,7 @@ BENCHMARKS: dict[str, Callable[..., Table]] = {
     "dispatch": dispatch.measure,
     "results": results.measure,
     "sweeps": sweeps.measure,
+    "async_views": async_views.measure,
 }
 
 

@@ -28,5 +28,6 @@ def test_every_benchmark_prints_its_table() -> None:
         "dispatch on sqlite",
         "results of a task",
         "sweep on sqlite",
+        "async view that reads",
     ):
         assert title in done.stdout
