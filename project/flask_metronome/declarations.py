@@ -73,7 +73,9 @@ def cadence(given: Any, state: State) -> Cadence:
 def from_beat_schedule(state: State) -> dict[str, Definition]:
     """The schedules in Celery's own ``beat_schedule``, by key.
 
-    As in Celery beat, their runs may overlap.
+    As in Celery beat, their runs may overlap. A queue of theirs is a lane.
+
+    :raises UnknownLane: ``METRONOME_LANES`` is set and does not list it.
     """
     found = {}
     for name, given in (state.celery.conf.beat_schedule or {}).items():
@@ -109,9 +111,16 @@ def _from_celery(key: str, given: Mapping[str, Any], state: State) -> DeclaredSc
 _CARRIED = ("priority", "headers", "soft_time_limit", "time_limit")
 
 
+#: What Celery calls the queue of whatever names none.
+_CELERYS_DEFAULT = "celery"
+
+
 def _lane_of_queue(queue: Any, state: State) -> str | None:
-    name = str(queue).removeprefix("metronome.") if queue else None
-    return name if name in state.lanes else None
+    if not queue or queue == _CELERYS_DEFAULT:
+        return None
+    name = str(getattr(queue, "name", queue)).removeprefix("metronome.")
+    state.celery.add_lane(name)
+    return name
 
 
 def slug(name: str) -> str:

@@ -265,6 +265,27 @@ def test_celerys_own_beat_schedule_is_taken_in(make_app: MakeApp) -> None:
     assert found["short"].options == {"priority": 3}
 
 
+def test_a_queue_in_celerys_beat_schedule_is_a_lane(make_app: MakeApp) -> None:
+    def queued(name: str, queue: str) -> dict[str, Any]:
+        schedule = {"task": "shop.t", "schedule": 60, "options": {"queue": queue}}
+        return {"beat_schedule": {name: schedule}}
+
+    lanes = []
+    for name, queue in (("a", "mail"), ("b", "metronome.mail"), ("c", "celery")):
+        app = make_app(name, CELERY=queued(name, queue))
+        Metronome(app).task(name="shop.t")(nothing)
+        lanes.append(declared(state_of(app))[name].lane)
+    assert lanes == ["mail", "mail", "default"]
+    app = make_app("d", CELERY=queued("d", "mial"), METRONOME_LANES="mail")
+    Metronome(app).task(name="shop.t")(nothing)
+    with pytest.raises(UnknownLane, match="one of default, mail, got 'mial'"):
+        state_of(app).declared()
+
+
+def nothing() -> None:
+    """A body."""
+
+
 def test_plain_shared_tasks_can_be_scheduled(make_app: MakeApp) -> None:
     @shared_task(name="elsewhere.shared")
     def shared() -> str:
