@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def reports(self: Any) -> str:
 
 @metronome.task(bind=True, name="clock.default")
 def default(self: Any) -> str:
+    return note(self)
+
+
+@metronome.task(bind=True, name="clock.slow")
+def slow(self: Any) -> str:
+    time.sleep(1.5)
     return note(self)
 
 
