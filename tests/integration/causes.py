@@ -118,7 +118,10 @@ CAUSES: tuple[Cause, ...] = (
         what="`sys.exit` in the body",
         plain="FAILURE (WorkerLostError)",
         shown="lost (exit)",
-        tests=("test_worker_runs::test_a_killed_pool_process_loses_the_run",),
+        tests=(
+            "test_worker_runs::test_a_killed_pool_process_loses_the_run",
+            "test_causes_shown::test_every_end_of_a_body_and_what_is_shown_of_it",
+        ),
     ),
     Cause(
         number=10,
@@ -269,7 +272,10 @@ CAUSES: tuple[Cause, ...] = (
         what="No beat is alive at the due time",
         plain="nothing",
         shown="missed (scheduler_down), while it lasts",
-        tests=("test_monitor_overdue::test_one_row_for_the_whole_span",),
+        tests=(
+            "test_causes_watched::test_no_beat_and_a_thread_that_does_not_end",
+            "test_monitor_overdue::test_one_row_for_the_whole_span",
+        ),
     ),
     Cause(
         number=26,
@@ -286,8 +292,8 @@ CAUSES: tuple[Cause, ...] = (
         plain="STARTED while it lasts",
         shown="overrun, then stuck",
         tests=(
+            "test_causes_watched::test_no_beat_and_a_thread_that_does_not_end",
             "test_monitor_judgements::test_stuck_needs_a_live_worker_that_lists_it",
-            "test_worker_deaths::test_the_thread_pool",
         ),
     ),
     Cause(
@@ -318,6 +324,12 @@ Celery's signals and events alone get many of these wrong. Each row is made to h
 by the tests named beside it, with a real worker and a real broker where it is theirs.
 What plain Celery 5.7 shows, by its database backend and its events, is seen by
 `tests/integration/test_causes_plain.py` for the rows marked with a star.
+
+Whatever a body does itself (rows 1 to 6, 8 to 12, 22 and 23) is met by one worker of each
+pool in `tests/integration/test_causes_shown.py`: prefork, threads and solo, gevent and
+eventlet where they are installed. It compares run, attempts, bodies and counters, and what
+API, terminal and page show. Time limits and killed processes are prefork's alone; in the
+other pools a body that is killed is a worker that is killed.
 
 | | what happened | plain Celery shows | Metronome shows | tests |
 |--:|---|---|---|---|

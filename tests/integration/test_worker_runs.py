@@ -319,5 +319,21 @@ def test_children_point_back_to_their_run(site: Site) -> None:
     assert printed.count("this run") >= 3
 
 
+def test_a_worker_logs_no_secrets(site: Site) -> None:
+    sent = site.celery.send_task("t.succeed", (1,), {"password": "hunter2"})
+    assert sent.get(timeout=20)["password"] == "hunter2"
+    failed = site.ended(site.send("t.fail"))
+
+    def log() -> str:
+        return "".join(path.read_text() for path in site.folder.glob("*.log"))
+
+    for task_id in (sent.id, failed.id):
+        site.until(lambda i=task_id: log().count(i) > 1, "the end in the log")
+    assert "'password': [redacted]" in log()
+    assert "token=[redacted]" in log()
+    assert "hunter2" not in log()
+    assert "abc123" not in log()
+
+
 def test_nothing_is_left_behind(site: Site) -> None:
     assert not list(Path(site.folder / "data").rglob("*.jsonl"))
