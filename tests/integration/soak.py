@@ -30,6 +30,8 @@ from flask_metronome.store import schedules as schedule_store
 
 LEASE_SECONDS = 3.0
 _MOST_OPEN = 60
+#: How long nothing at all may get better.
+_PATIENCE_SECONDS = 150.0
 #: Each worker's name and options.
 WORKERS = {
     "forked": ("-P", "prefork", "-c", "3"),
@@ -102,7 +104,10 @@ class Soak:
         self._spawn("celery", "-A", "soak_app", "beat", "-S", "metronome")
         for name in WORKERS:
             self.start_worker(name)
-        self.site.until(lambda: self._living() >= len(WORKERS), "the workers to live")
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while self._living() < len(WORKERS):
+            assert time.monotonic() < give_up, self.site.last_words()
+            self._pause(0.5)
         pulse = Definition(
             key="pulse", task="soak.late", cadence=every(1, "seconds"),
             args=["return", 1.3], overlap="skip", on_lost="rerun", lane="default",
@@ -178,11 +183,15 @@ class Soak:
 
     # -- faults -------------------------------------------------------------------
 
-    def torment(self, seconds: float, pause_seconds: float) -> None:
-        """One fault after the other for so long; restart what died of them."""
+    def torment(self, seconds: float, pause_seconds: float, least: int) -> None:
+        """One fault after the other for so long; restart what died of them.
+
+        :param least: so many there must be, however slow the machine is.
+        """
         give_up = time.monotonic() + seconds
         frozen_at = time.monotonic() + min(seconds / 3, 20)
-        while time.monotonic() < give_up:
+        while time.monotonic() < give_up or sum(self.counts.values()) < least:
+            assert time.monotonic() < give_up + _PATIENCE_SECONDS, self.counts
             self._pause(self.random.uniform(0.2, 2 * pause_seconds))
             if self.freeze is not None and time.monotonic() > frozen_at:
                 frozen_at = time.monotonic() + 45
@@ -263,11 +272,8 @@ class Soak:
 
     # -- the end ------------------------------------------------------------------
 
-    def settle(self, patience_seconds: float) -> None:
-        """Heal everything and wait until every run has ended and is counted.
-
-        :param patience_seconds: how long nothing at all may get better.
-        """
+    def settle(self) -> None:
+        """Heal everything and wait until every run has ended and is counted."""
         self._feeding.set()
         with self.site.database.begin() as c:
             now = self.site.database.now(c)
@@ -279,7 +285,7 @@ class Soak:
             if len(left) < fewest:
                 fewest, since = len(left), time.monotonic()
             waited = time.monotonic() - since
-            assert waited < patience_seconds, f"never ended: {left[:20]}"
+            assert waited < _PATIENCE_SECONDS, f"never ended: {left[:20]}"
             time.sleep(0.3)
 
     def _left(self) -> list[Any]:

@@ -6,16 +6,17 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from soak import LEASE_SECONDS, Soak
 from worker_site import Site
 
-from conftest import Postgres
 from flask_metronome.database import Database
 
 #: How long faults are made, and where they begin; a drill has 600 seconds.
 SECONDS = float(os.environ.get("METRONOME_TEST_SOAK_SECONDS", "15"))
+LEAST_FAULTS = 5
 SEED = int(os.environ.get("METRONOME_TEST_SOAK_SEED", "1"))
 
 
@@ -29,7 +30,7 @@ def site(vhost_url: str, database_url: str, tmp_path: Path) -> Iterator[Site]:
         settings={
             "METRONOME_LEASE_SECONDS": str(LEASE_SECONDS),
             "METRONOME_MONITOR_SECONDS": "1",
-            "METRONOME_DATABASE_TIMEOUT_SECONDS": "2",
+            "METRONOME_DATABASE_TIMEOUT_SECONDS": "3",
             "METRONOME_CLAIM_WAIT_SECONDS": "10",
         },
     )
@@ -37,13 +38,13 @@ def site(vhost_url: str, database_url: str, tmp_path: Path) -> Iterator[Site]:
     made.stop()
 
 
-def test_every_run_ends_once_and_truly(site: Site, postgres: Postgres) -> None:
+def test_every_run_ends_once_and_truly(site: Site, postgres: Any) -> None:
     soak = Soak(site=site, seed=SEED, freeze=freezer(postgres))
     try:
         soak.start()
         feeder = soak.feed(0.2)
-        soak.torment(SECONDS, 1.0)
-        soak.settle(150)
+        soak.torment(SECONDS, 1.0, LEAST_FAULTS)
+        soak.settle()
         feeder.join(10)
         account = soak.account()
     finally:
@@ -58,11 +59,10 @@ def test_every_run_ends_once_and_truly(site: Site, postgres: Postgres) -> None:
     print(said)
     (site.folder / "verdict").write_text("\n".join([said, *account.findings]))
     assert not account.findings, "\n".join([said, *account.findings[:40]])
-    assert sum(soak.counts.values()) > SECONDS / 4, said
-    assert len(account.runs) > SECONDS, said
+    assert len(account.runs) >= LEAST_FAULTS, said
 
 
-def freezer(postgres: Postgres) -> Callable[[bool], bool] | None:
+def freezer(postgres: Any) -> Callable[[bool], bool] | None:
     """Pauses the server's container and has it go on."""
     container = postgres.container
     if container is None:
