@@ -14,8 +14,8 @@ CELERY ?= 5.5 5.6
 CELERY_TESTS := $(addprefix tests/unit/,test_extension.py test_celery_commands.py \
     test_celery_cadence.py $(addprefix worker/test_,backend.py deaths.py \
     result_contract.py shown.py tasks.py tracing.py)) \
-  $(addprefix tests/integration/test_,causes.py worker_runs.py worker_deaths.py \
-    dead_letters.py whole_path.py)
+  $(addprefix tests/integration/test_,causes.py causes_shown.py worker_runs.py \
+    worker_deaths.py dead_letters.py whole_path.py)
 
 # The stamps carry pyproject.toml's checksum: dependencies are installed again
 # when it changes, and a second `make` costs nothing.
