@@ -325,11 +325,11 @@ by the tests named beside it, with a real worker and a real broker where it is t
 What plain Celery 5.7 shows, by its database backend and its events, is seen by
 `tests/integration/test_causes_plain.py` for the rows marked with a star.
 
-Whatever a body does itself (rows 1 to 6, 8 to 12, 22 and 23) is met by one worker of each
-pool in `tests/integration/test_causes_shown.py`: prefork, threads and solo, gevent and
-eventlet where they are installed. It compares run, attempts, bodies and counters, and what
-API, terminal and page show. Time limits and killed processes are prefork's alone; in the
-other pools a body that is killed is a worker that is killed.
+Whatever a body does itself (rows 1 to 6, 8 to 12, 22 and 23) is met by one worker of
+each pool in `tests/integration/test_causes_shown.py`: prefork, threads and solo,
+gevent and eventlet where they are installed. It compares run, attempts, bodies and
+counters, and what API, terminal and page show. Time limits and killed processes are
+prefork's alone; in the other pools a body that is killed is a worker that is killed.
 
 | | what happened | plain Celery shows | Metronome shows | tests |
 |--:|---|---|---|---|
