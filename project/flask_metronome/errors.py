@@ -86,6 +86,17 @@ class NotInitialized(MetronomeError, RuntimeError):
         )
 
 
+class NoCurrentApp(NotInitialized):
+    """Several apps have this Metronome, and it is not clear which is meant."""
+
+    def __init__(self) -> None:
+        RuntimeError.__init__(
+            self,
+            "Several Flask apps have this Metronome and none is current: "
+            "use it inside the context of one, `with app.app_context():`.",
+        )
+
+
 class DatabaseUnreachable(MetronomeError):
     """The database does not answer.
 

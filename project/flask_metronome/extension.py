@@ -22,6 +22,7 @@ from flask_metronome.declarations import (
 )
 from flask_metronome.errors import (
     MetronomeError,
+    NoCurrentApp,
     NotInitialized,
     ScheduleInvalid,
     SettingInvalid,
@@ -49,6 +50,17 @@ class SettingRefused(SettingInvalid, NoAppException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence, without a command's usage: that was right."""
         ClickException.show(self, file)
+
+
+class WaitingTask(Proxy):
+    """A task that is looked up when it is used: by then there is an app."""
+
+    def _get_class(self) -> Any:
+        # Flask and Celery ask everything in a module while they search for an app
+        try:
+            return super()._get_class()
+        except NotInitialized:
+            return WaitingTask
 
 
 class Metronome:
@@ -112,7 +124,9 @@ class Metronome:
             found = current_app.extensions.get(EXTENSION)
             if found in self._states:
                 return state_of(current_app)
-        if len(self._states) != 1:
+        if len(self._states) > 1:
+            raise NoCurrentApp
+        if not self._states:
             raise NotInitialized
         return self._states[0]
 
@@ -189,7 +203,7 @@ class Metronome:
             if schedule is not None:
                 slugged = key or slug(decorated.__name__.replace("_", "-"))
                 self.schedule(slugged, full, schedule, lane=lane, **(policies or {}))
-            return Proxy(
+            return WaitingTask(
                 self._task_named, (full,), name=full, __doc__=decorated.__doc__
             )
 

@@ -55,6 +55,25 @@ def test_a_module_that_has_only_a_factory(module: Any, tmp_path: Path) -> None:
         assert state_of(find_app(name)).settings.data_dir == tmp_path
 
 
+def test_a_factory_beside_a_task_that_waits_for_its_app(
+    module: Any, tmp_path: Path
+) -> None:
+    metronome = Metronome()
+
+    def create_app() -> Flask:
+        app = Flask("shop")
+        app.config["METRONOME_DATA_DIR"] = str(tmp_path)
+        metronome.init_app(app)
+        return app
+
+    @metronome.task(name="shop.report")
+    def report() -> None: ...
+
+    module.report = report
+    module.create_app = create_app
+    assert state_of(find_app(module.__name__)).settings.data_dir == tmp_path
+
+
 def test_a_module_whose_flask_app_has_another_name(module: Any, tmp_path: Path) -> None:
     module.application = make_app(tmp_path)
     assert find_app(module.__name__) is state_of(module.application).celery

@@ -15,6 +15,7 @@ from flask_metronome.settings import FOREIGN_PREFIXES, PREFIX, Settings
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    "docs/own-app.md",
     "docs/peers.md",
 )
 SOURCE_ROOTS = ("", "project/flask_metronome", "broker", "monitoring")

@@ -91,6 +91,16 @@ def test_two_apps_of_one_process_know_nothing_of_each_other(make_app: MakeApp) -
     assert one.celery is state_of(first).celery is not two.celery
 
 
+def test_one_metronome_of_two_apps_wants_to_know_which(make_app: MakeApp) -> None:
+    metronome = Metronome(make_app("one"))
+    second = make_app("two")
+    metronome.init_app(second)
+    with pytest.raises(NotInitialized, match=r"with app\.app_context\(\)"):
+        _ = metronome.celery
+    with second.app_context():
+        assert metronome.celery is state_of(second).celery
+
+
 def test_a_second_metronome_on_one_app_is_refused(make_app: MakeApp) -> None:
     app = make_app()
     Metronome(app)
