@@ -67,10 +67,12 @@ def check_queues(celery_app: Any, options: Mapping[str, Any]) -> None:
     for module in _words(options.get("include")):
         celery_app.loader.import_task_module(module)
     celery_app.load_tasks()
-    known = list(celery_app.amqp.queues)
+    queues = celery_app.amqp.queues
+    # a lane is said by its own name, or by its queue's
+    known = [queue.alias or name for name, queue in queues.items()]
     for option, typed in _SELECTING.items():
         for name in _words(options.get(option)):
-            if name not in known:
+            if name not in known and name not in queues:
                 raise UnknownLane(typed, "some of " + ", ".join(known), name)
 
 

@@ -149,7 +149,12 @@ def scheduled(composed: Composed) -> None:
     cadence = {"kind": "every", "every": 2, "unit": "seconds"}
     composed.api(
         "/api/v1/schedules",
-        {"key": "by-the-test", "task": "shop.purge_sessions", "cadence": cadence},
+        {
+            "key": "by-the-test",
+            "task": "shop.purge_sessions",
+            "lane": "default",
+            "cadence": cadence,
+        },
     )
 
 

@@ -32,9 +32,10 @@ def test_queues_are_those_of_lanes(tmp_path: Path) -> None:
     check_queues(celery, {})
     check_queues(celery, {"queues": "metronome.reports, metronome.default"})
     check_queues(celery, {"queues": ["metronome.reports"], "exclude_queues": ""})
-    expected = r"-X: expected some of metronome.default, metronome.reports, got 'mial'"
+    check_queues(celery, {"queues": "reports,default"})
+    expected = "-X: expected some of default, reports, got 'mial'"
     with pytest.raises(UnknownLane, match=expected):
-        check_queues(celery, {"exclude_queues": "metronome.reports,mial"})
+        check_queues(celery, {"exclude_queues": "reports,mial"})
 
 
 def test_a_module_that_the_worker_is_to_import_may_bring_a_lane(
@@ -49,7 +50,7 @@ def test_a_module_that_the_worker_is_to_import_may_bring_a_lane(
         return types.ModuleType(name)
 
     monkeypatch.setattr(state.celery.loader, "import_task_module", imported)
-    check_queues(state.celery, {"include": "more", "queues": "metronome.mail"})
+    check_queues(state.celery, {"include": "more", "queues": "mail"})
 
 
 def test_a_wrong_queue_is_bad_input(
