@@ -1,7 +1,8 @@
 """Wakes a beat when a schedule was changed: LISTEN/NOTIFY on PostgreSQL.
 
-Only a shortcut: a beat looks at least once a second anyway, so losing the
-connection, or a database without notifications, costs a second at the most.
+Only a shortcut: a beat looks once in ``METRONOME_BEAT_MAX_SLEEP_SECONDS`` (a
+second) anyway, so losing the connection, or a database without notifications,
+costs no more than that.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Wakeups:
         try:
             connection.autocommit = True
             connection.execute(f"LISTEN {CHANNEL}")
+            # nobody could tell us of what was edited until now
+            self._edited.set()
             while not self._stopping.is_set():
                 for _ in connection.notifies(timeout=_WAIT_SECONDS, stop_after=1):
                     self._edited.set()

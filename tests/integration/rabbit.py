@@ -16,6 +16,11 @@ from metronome_broker.private_node import PrivateNode
 from metronome_broker.readiness import wait_until_ready
 
 
+#: A call that waits for a broker which stands still would be held for as long as the
+#: test lets it; this tells the one from the other on any machine.
+NOT_HELD_SECONDS = 20.0
+
+
 class Faults(Protocol):
     """What can be done to a broker; every verb returns once it is true."""
 

@@ -79,7 +79,7 @@ class Supervised:
             if self.process.poll() is None or is_alive(pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        self.process.wait(timeout=5)
+        self.process.wait(timeout=60)
         self._reader.join(timeout=5)
         assert self.process.stdout is not None
         self.process.stdout.close()

@@ -26,7 +26,7 @@ from flask_metronome.state import state_of
 
 SERVER = shutil.which("redis-server")
 pytestmark = pytest.mark.skipif(SERVER is None, reason="no redis-server here")
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
         yield f"unix://{path}?db=0"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(60)
 
 
 def _wait_until_ready(path: Path, server: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from kombu import Connection
-from rabbit import Rabbit
+from rabbit import NOT_HELD_SECONDS, Rabbit
 
 from metronome_broker import (
     OutboundMessage,
@@ -113,7 +113,7 @@ def test_a_broker_that_is_away_and_comes_back(own_rabbitmq: Rabbit) -> None:
 
     started = time.monotonic()
     report = publisher.publish(runs(5))
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < NOT_HELD_SECONDS
     assert report.unknown == ids(runs(5))
     assert report.error is not None
     assert "cannot be reached" in report.error
@@ -145,7 +145,7 @@ def test_a_frozen_broker_holds_nobody_longer_than_the_deadline(
         for batch in (heavy, runs(5)):
             started = time.monotonic()
             report = publisher.publish(batch)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < NOT_HELD_SECONDS
             assert report.unknown == ids(batch)
     finally:
         own_rabbitmq.unpause()
@@ -189,8 +189,8 @@ def test_close_from_another_thread_ends_a_publish_at_once(
             time.sleep(0.001)
         started = time.monotonic()
         publisher.close()
-        assert time.monotonic() - started < 1
-        thread.join(1)
+        assert time.monotonic() - started < NOT_HELD_SECONDS
+        thread.join(NOT_HELD_SECONDS)
         assert not thread.is_alive()
     finally:
         own_rabbitmq.unpause()

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 import amqp
 import pytest
 from kombu import Connection
-from rabbit import Rabbit
+from rabbit import NOT_HELD_SECONDS, Rabbit
 
 from metronome_broker import (
     BrokerUnreachable,
@@ -30,7 +30,7 @@ def vhost_of(url: str) -> str:
     return unquote(urlsplit(url).path[1:])
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 15) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
@@ -263,10 +263,10 @@ def test_a_frozen_broker_does_not_hold_anyone(own_rabbitmq: Rabbit) -> None:
             started = time.monotonic()
             with pytest.raises(BrokerUnreachable, match="no answer within 1 s"):
                 call(own_rabbitmq.url, deadline=1.0)
-            assert time.monotonic() - started < 2.0
+            assert time.monotonic() - started < NOT_HELD_SECONDS
         started = time.monotonic()
         with pytest.raises(BrokerUnreachable, match="no answer within 1 s"):
             lane_depths(own_rabbitmq.url, TOPOLOGY, deadline=1.0)
-        assert time.monotonic() - started < 2.0
+        assert time.monotonic() - started < NOT_HELD_SECONDS
     finally:
         own_rabbitmq.unpause()

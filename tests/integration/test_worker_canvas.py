@@ -28,7 +28,7 @@ def test_a_body_that_goes_on_after_its_retry(site: Site, then: str) -> None:
     assert (run.state, run.retries) == ("succeeded", 1)
     assert states(site, run.id) == ["retried", "succeeded"]
     assert [retries for retries, _ in site.bodies(run.id)] == [0, 1]
-    assert site.result(run.id).get(timeout=5) == "at last"
+    assert site.result(run.id).get(timeout=60) == "at last"
 
 
 @pytest.mark.parametrize("kind", ["chain", "chord"])
@@ -45,7 +45,7 @@ def test_a_replacement_that_fails_before_its_last_task(site: Site, kind: str) ->
 def test_a_chord_that_fails_is_its_own_affair(site: Site) -> None:
     run = site.ended(site.send("t.bad_chord"))
     assert (run.state, run.attempts) == ("succeeded", 1)
-    callback, _ = site.result(run.id).get(timeout=5)
+    callback, _ = site.result(run.id).get(timeout=60)
     site.until(lambda: site.result(callback).ready(), "the chord")
     assert site.result(callback).state == "FAILURE"
     assert "no luck" in str(site.result(callback).result)

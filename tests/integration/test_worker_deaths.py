@@ -77,7 +77,7 @@ def test_a_killed_worker(site: Site) -> None:
     assert states(site, reruns) == ["lost", "succeeded"]
     assert (len(site.bodies(fails)), len(site.bodies(reruns))) == (1, 2)
     assert site.run(reruns).retries == 0
-    assert site.result(reruns).get(timeout=5) == "waited"
+    assert site.result(reruns).get(timeout=60) == "waited"
     assert site.result(fails).state == "FAILURE"
 
 
@@ -100,7 +100,7 @@ def test_cold_shutdown_is_no_retry(site: Site) -> None:
     run_id = site.send("t.wait", "cold", on_lost="rerun")
     site.reaches(run_id, "started")
     os.kill(first.pid, signal.SIGQUIT)
-    first.wait(30)
+    first.wait(60)
     site.set_flag("cold")
     site.start_worker()
     run = site.ended(run_id)
@@ -120,7 +120,7 @@ def test_cold_shutdown_cuts_no_thread_off(site: Site) -> None:
     run = site.ended(run_id)
     assert (run.state, run.attempts, run.retries) == ("succeeded", 1, 0)
     assert (states(site, run_id), len(site.bodies(run_id))) == (["succeeded"], 1)
-    worker.wait(30)
+    worker.wait(60)
     assert "Unrecoverable" not in site.last_words()
 
 
@@ -133,7 +133,7 @@ def test_a_clean_stop_says_goodbye(site: Site) -> None:
     site.until(lambda: worker_rows(site)[0].active == [run_id], "the lease")
     worker.terminate()
     site.set_flag("bye")
-    worker.wait(30)
+    worker.wait(60)
     [row] = worker_rows(site)
     assert row.stopped_at is not None
     assert row.active == []
@@ -161,7 +161,7 @@ def test_while_the_database_is_away(site: Site) -> None:
     assert (run.state, states(site, running)) == ("succeeded", ["succeeded"])
     # what it waited for the database is not its body's time
     assert run.runtime_seconds < ended - began
-    assert plain.get(timeout=10) == "waited"
+    assert plain.get(timeout=60) == "waited"
     site.until(lambda: not spool.is_waiting(), "an empty spool")
     assert site.bodies(late) == []
     after = site.ended(site.send("t.succeed"))
@@ -182,7 +182,7 @@ def test_an_end_outlives_the_worker_that_spooled_it(site: Site) -> None:
     run = site.ended(run_id)
     assert (run.state, states(site, run_id)) == ("succeeded", ["succeeded"])
     assert len(site.bodies(run_id)) == 1
-    assert site.result(run_id).get(timeout=5) == "waited"
+    assert site.result(run_id).get(timeout=60) == "waited"
 
 
 def test_a_claim_waits_for_the_database(site: Site) -> None:
@@ -210,7 +210,7 @@ def test_the_thread_pool(site: Site) -> None:
     assert site.ended(bad).state == "failed"
     assert site.ended(silent).state == "succeeded"
     assert site.ended(ignored).reason == "ignored"
-    assert site.result(good).get(timeout=5)["app"] == "worker_app"
+    assert site.result(good).get(timeout=60)["app"] == "worker_app"
 
 
 def test_a_killed_process_of_a_task_that_acknowledges_early(site: Site) -> None:
