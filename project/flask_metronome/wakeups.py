@@ -56,18 +56,21 @@ class Wakeups:
             thread.join(1.2 * _WAIT_SECONDS)
 
     def _listen(self) -> None:
+        said = False
         while not self._stopping.is_set():
             try:
                 self._listen_once()
             except Exception as error:
-                logger.debug("Not listening for edits: %s", error)
+                level = logging.DEBUG if said else logging.WARNING
+                logger.log(level, "Not told of edits, looking for them: %s", error)
+                said = True
                 self._stopping.wait(_RETRY_SECONDS)
 
     def _listen_once(self) -> None:
         pooled = self._database.engine.raw_connection()
+        connection: Any = pooled.driver_connection
         # a session of its own: it must not go back into the pool listening
         pooled.detach()
-        connection: Any = pooled.driver_connection
         try:
             connection.autocommit = True
             connection.execute(f"LISTEN {CHANNEL}")

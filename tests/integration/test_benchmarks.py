@@ -26,6 +26,7 @@ def test_every_benchmark_prints_its_table() -> None:
         "tick on sqlite",
         "publish 50 persistent runs",
         "dispatch on sqlite",
+        "edit to planned run on sqlite",
         "results of a task",
         "sweep on sqlite",
         "async view that reads",
