@@ -15,7 +15,6 @@ from urllib.parse import quote, unquote, urlsplit
 from metronome_broker.private_node import PrivateNode
 from metronome_broker.readiness import wait_until_ready
 
-
 #: A call that waits for a broker which stands still would be held for as long as the
 #: test lets it; this tells the one from the other on any machine.
 NOT_HELD_SECONDS = 20.0
