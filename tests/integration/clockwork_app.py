@@ -48,6 +48,12 @@ def slow(self: Any) -> str:
     return note(self)
 
 
+@metronome.task(bind=True, name="clock.endless")
+def endless(self: Any) -> None:
+    note(self)
+    time.sleep(300)
+
+
 @metronome.task(
     bind=True,
     name="clock.flaky",
