@@ -35,6 +35,8 @@ def first(cadence: RRule, count: int, after: datetime = START) -> list[str]:
         ),
         ("FREQ=YEARLY;BYMONTH=3;BYMONTHDAY=-1", ["03-31 00:00", "03-31 00:00"]),
         ("FREQ=YEARLY;BYWEEKNO=10;BYDAY=MO", ["03-02 00:00", "03-08 00:00"]),
+        ("FREQ=MONTHLY;BYDAY=TU,2TH", ["01-06 00:00", "01-08 00:00"]),
+        ("FREQ=YEARLY;BYDAY=MO,2TH", ["01-05 00:00", "01-08 00:00"]),
         ("FREQ=HOURLY;INTERVAL=5;BYMINUTE=30", ["01-01 04:30", "01-01 09:30"]),
         ("FREQ=MINUTELY;INTERVAL=45", ["01-01 00:45", "01-01 01:30"]),
     ],
@@ -143,6 +145,49 @@ def test_an_old_minutely_rule_costs_no_more_than_a_new_one() -> None:
 
 
 @pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;BYHOUR=8;BYSETPOS=2",
+        "FREQ=HOURLY;INTERVAL=3;BYHOUR=2,23;BYSETPOS=2",
+        "FREQ=MINUTELY;INTERVAL=2;BYDAY=MO,SU;BYSETPOS=-2",
+        "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2",
+        "FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=4,6,9,11",
+        # every seven hours it is midnight once a week, from a Thursday on
+        "FREQ=HOURLY;INTERVAL=7;BYHOUR=0;BYDAY=MO",
+    ],
+)
+def test_what_can_never_be_met_is_refused_at_once(rule: str) -> None:
+    """dateutil looks for it up to the year 9999: seconds, or for ever."""
+    begun = time.process_time()
+    with pytest.raises(CadenceInvalid, match="some date can meet"):
+        rrule(rule)
+    assert time.process_time() - begun < 0.25
+
+
+def test_a_rare_minute_is_found_at_once_from_either_side() -> None:
+    rule = "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO;BYHOUR=23;BYMINUTE=0,30"
+    cadence = rrule(rule, "Europe/Berlin")
+    begun = time.process_time()
+    following, last = cadence.next_after(START), cadence.previous_at_or_before(START)
+    assert time.process_time() - begun < 0.25
+    assert following == datetime(2044, 2, 29, 22, 0, tzinfo=UTC)
+    assert last == datetime(2016, 2, 29, 22, 30, tzinfo=UTC)
+
+
+def test_the_minutes_of_a_decade_are_counted_by_days() -> None:
+    cadence = rrule("FREQ=MINUTELY", "America/New_York")
+    ends = START.replace(year=2036)
+    begun = time.process_time()
+    count = cadence.count_between(START, ends)
+    assert time.process_time() - begun < 0.5
+    # of an hour that comes twice only the first pass
+    assert count == ((ends - START).days * 24 - 10) * 60
+    assert cadence.count_between(START, ends, 7) == 7
+    assert cadence.count_between(ends, START) == 0
+
+
+@pytest.mark.parametrize(
     ("rule", "says"),
     [
         ("", "parts of"),
@@ -166,7 +211,11 @@ def test_an_old_minutely_rule_costs_no_more_than_a_new_one() -> None:
         ("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "some date can meet"),
         ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "some date can meet"),
         ("FREQ=MINUTELY;INTERVAL=1440;BYHOUR=5", "some date can meet"),
-        ("FREQ=DAILY\nRRULE:FREQ=DAILY", "FREQ of"),
+        ("FREQ=DAILY\nRRULE:FREQ=DAILY", "one rule alone"),
+        ("DTSTART:20260101T080000Z\nRRULE:FREQ=DAILY", "one rule alone"),
+        ("FREQ=DAILY;EXDATE=20260101", "no dates by EXDATE"),
+        ("FREQ=MONTHLY;BYDAY=6MO", "at most 5 before a weekday"),
+        ("FREQ=YEARLY;BYDAY=-54MO", "at most 53 before a weekday"),
         ("FREQ=DAILY;" * 500, "at most 1000 characters"),
     ],
 )

@@ -149,18 +149,11 @@ class Cron(Instants):
 
     def _count_in(self, stretch: Stretch, start: datetime, stop: datetime) -> int:
         """How many instants of ``start <= t < stop`` lie in one stretch."""
+        if not self._wall:
+            return stretch.count_fixed(start, stop, self.calendar.count)
         first = max(start, stretch.starts) + stretch.offset
         last = min(stop, stretch.ends) + stretch.offset
-        if self._wall:
-            return self.calendar.count(first, last)
-        total = self.calendar.count(max(first, stretch.reached), last)
-        gap = start <= stretch.starts and self.calendar.count(
-            stretch.reached, stretch.local_starts
-        )
-        # All times of a gap fire together, at its end, with the one named there.
-        if gap and not self.calendar.count(first, first + _SECOND):
-            total += 1
-        return total
+        return self.calendar.count(first, last)
 
 
 def _whole(moment: datetime) -> datetime:

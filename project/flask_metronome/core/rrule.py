@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import ClassVar
 
-from flask_metronome.core.instants import Instants, as_utc
+from flask_metronome.core.instants import Instants, as_utc, at_most
 from flask_metronome.core.json import JSON, only_keys, text_of
-from flask_metronome.core.rrule_search import RuleSearch
+from flask_metronome.core.rrule_search import RuleTimes, rule_times
 from flask_metronome.core.rrule_text import parse_rule
 from flask_metronome.core.wall_clock import WallClock, wall_clock, zone_name
 from flask_metronome.core.words import rrule_words
@@ -47,7 +47,7 @@ class RRule(Instants):
         """The first instant strictly after ``moment``; None: never again."""
         utc = as_utc(moment, "moment").replace(tzinfo=None)
         try:
-            local = self._search.first_after(self.clock.shown_by(utc))
+            local = self._times.first_after(self.clock.shown_by(utc))
             return None if local is None else self._instant(local)
         except OverflowError:
             return None
@@ -56,17 +56,34 @@ class RRule(Instants):
         """The last instant at or before ``moment``; None: there was none."""
         utc = as_utc(moment, "moment").replace(tzinfo=None)
         try:
-            local = self._search.last_at_or_before(self.clock.shown_by(utc))
+            local = self._times.last_at_or_before(self.clock.shown_by(utc))
             return None if local is None else self._instant(local)
         except OverflowError:
             return None
 
+    def count_between(
+        self, after: datetime, until: datetime, limit: int | None = None
+    ) -> int:
+        """How many instants have ``after < t <= until``: a step per day, not per
+        instant."""
+        newest = self.latest_in(after, until)
+        if newest is None:
+            return 0
+        start = as_utc(after, "after").replace(tzinfo=None, microsecond=0) + _SECOND
+        stop = newest.replace(tzinfo=None) + _SECOND
+        total = 0
+        for stretch in self.clock.stretches_from(start):
+            if stretch.starts >= stop or (limit is not None and total >= limit):
+                break
+            total += stretch.count_fixed(start, stop, self._times.count)
+        return at_most(total, limit)
+
     def wall_times(self, starts: datetime, ends: datetime) -> Iterator[datetime]:
         """The wall-clock times with ``starts <= t < ends``; naive."""
-        found = self._search.first_after(starts - _SECOND)
+        found = self._times.first_after(starts - _SECOND)
         while found is not None and found < ends:
             yield found
-            found = self._search.first_after(found)
+            found = self._times.first_after(found)
 
     def to_dict(self) -> dict[str, JSON]:
         """As JSON."""
@@ -80,8 +97,8 @@ class RRule(Instants):
         return rrule_words(self.rule, self.start, self.tz)
 
     @property
-    def _search(self) -> RuleSearch:
-        return _search_of(self.rule, self.tz, self.start)
+    def _times(self) -> RuleTimes:
+        return _times_of(self.rule, self.tz, self.start)
 
     def _instant(self, local: datetime) -> datetime:
         return self.clock.instant_of(local).replace(tzinfo=UTC)
@@ -104,7 +121,7 @@ def rrule(text: str, tz: str | tzinfo = "UTC", start: datetime | None = None) ->
     name = zone_name(tz)
     rule = text.strip().removeprefix("RRULE:")
     local = None if start is None else _wall_time(start, name)
-    _search_of(rule, name, local)
+    _times_of(rule, name, local)
     return RRule(rule=rule, tz=name, start=local)
 
 
@@ -138,8 +155,8 @@ def _wall_time(start: datetime, tz: str) -> datetime:
 
 
 @lru_cache(maxsize=1024)
-def _search_of(rule: str, tz: str, start: datetime | None) -> RuleSearch:
+def _times_of(rule: str, tz: str, start: datetime | None) -> RuleTimes:
     parts = parse_rule(rule, wall_clock(tz).shown_by)
     if "count" in parts and start is None:
         raise CadenceInvalid("start", "a moment that COUNT counts from", None)
-    return RuleSearch(parts, start or _EPOCH, rule)
+    return rule_times(parts, start or _EPOCH, rule)

@@ -7,57 +7,108 @@ the period at hand. Times here are naive.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from calendar import monthrange
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from dateutil.rrule import DAILY, HOURLY, MINUTELY, MONTHLY, WEEKLY, YEARLY
 from dateutil.rrule import rrule as dateutil_rule
 
+from flask_metronome.core.rrule_days import LOOK_AHEAD, DayRule, passes
 from flask_metronome.errors import CadenceInvalid
 
-LOOK_AHEAD = timedelta(days=50 * 366)
 COUNT_WITHIN = timedelta(days=100 * 366)
 _SECOND = timedelta(seconds=1)
-_STEPS = {
-    WEEKLY: timedelta(weeks=1),
-    DAILY: timedelta(days=1),
-    HOURLY: timedelta(hours=1),
-    MINUTELY: timedelta(minutes=1),
-}
 _NAMED_DAYS = {"byweekno", "byyearday", "bymonthday", "byweekday"}
+_LONGEST_MONTH = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
+_MOST_DAYS = {YEARLY: 366, MONTHLY: 31, WEEKLY: 7}
 
 
-class RuleSearch:
-    """One rule and its start, searched from either side.
+class RuleTimes(Protocol):
+    """A line of wall-clock times that can be searched from either side."""
+
+    def first_after(self, local: datetime) -> datetime | None:
+        """The first time strictly after ``local``."""
+
+    def last_at_or_before(self, local: datetime) -> datetime | None:
+        """The last time at or before ``local``."""
+
+    def count(self, starts: datetime, ends: datetime) -> int:
+        """How many times there are with ``starts <= t < ends``."""
+
+
+def rule_times(parts: Mapping[str, Any], starts: datetime, text: str) -> RuleTimes:
+    """The times of one rule.
 
     :param parts: dateutil's arguments without ``dtstart``.
     :param starts: the first moment, wall clock.
     :param text: the rule as written, for messages.
-    :raises CadenceInvalid: the rule can never be met.
+    :raises CadenceInvalid: the rule can never be met, or its COUNT is not reached
+        within 100 years.
     """
+    said = _outright(parts, starts)
+    found: RuleTimes | None = None
+    if _can_be_met(said):
+        fast = said["freq"] >= DAILY
+        found = DayRule(said, starts) if fast else PeriodRule(said, starts)
+    if found is None or found.first_after(starts - _SECOND) is None:
+        raise CadenceInvalid("rule", "a rule that some date can meet", text)
+    count = parts.get("count")
+    return found if count is None else CountedTimes(found, starts, count)
 
-    def __init__(self, parts: Mapping[str, Any], starts: datetime, text: str) -> None:
-        self._starts = starts
-        self._freq: int = parts["freq"]
-        self._interval: int = parts.get("interval", 1)
-        self._count: int | None = parts.get("count")
-        self._until: datetime | None = parts.get("until")
-        self._parts = _outright(parts, starts)
-        self._week_starts: int = self._parts["wkst"]
-        self._counted: list[datetime] | None = None
-        if not self._has_days() or self._first() is None:
-            raise CadenceInvalid("rule", "a rule that some date can meet", text)
-        if self._count is not None:
-            self._counted = self._all_counted(self._count)
+
+class CountedTimes:
+    """The times of a rule with COUNT; there are few enough to keep."""
+
+    def __init__(self, rule: RuleTimes, starts: datetime, count: int) -> None:
+        last = starts + COUNT_WITHIN
+        self._times: list[datetime] = []
+        local = rule.first_after(starts - _SECOND)
+        while local is not None and local <= last and len(self._times) < count:
+            self._times.append(local)
+            local = rule.first_after(local)
+        reached = len(self._times)
+        if reached < count:
+            expected = f"a COUNT that is reached within 100 years ({reached})"
+            raise CadenceInvalid("rule", expected, count)
 
     def first_after(self, local: datetime) -> datetime | None:
         """The first time strictly after ``local``."""
-        if self._counted is not None:
-            index = bisect_right(self._counted, local)
-            return self._counted[index] if index < len(self._counted) else None
+        index = bisect_right(self._times, local)
+        return self._times[index] if index < len(self._times) else None
+
+    def last_at_or_before(self, local: datetime) -> datetime | None:
+        """The last time at or before ``local``."""
+        index = bisect_right(self._times, local)
+        return self._times[index - 1] if index else None
+
+    def count(self, starts: datetime, ends: datetime) -> int:
+        """How many times there are with ``starts <= t < ends``."""
+        low, high = bisect_left(self._times, starts), bisect_left(self._times, ends)
+        return max(high - low, 0)
+
+
+class PeriodRule:
+    """One rule of FREQ=YEARLY, MONTHLY or WEEKLY, and its start.
+
+    :param parts: dateutil's arguments, with everything said that a rule takes from its
+        start; without ``dtstart`` and COUNT.
+    :param starts: the first moment.
+    """
+
+    def __init__(self, parts: Mapping[str, Any], starts: datetime) -> None:
+        self._parts = dict(parts)
+        self._starts = starts
+        self._freq: int = parts["freq"]
+        self._interval: int = parts.get("interval", 1)
+        self._until: datetime | None = parts.get("until")
+        self._never = not self._has_days()
+
+    def first_after(self, local: datetime) -> datetime | None:
+        """The first time strictly after ``local``."""
+        if self._never:
+            return None
         local = max(local, self._starts - _SECOND)
         try:
             rule = self._rule(self._period_before(local, 0))
@@ -68,9 +119,6 @@ class RuleSearch:
 
     def last_at_or_before(self, local: datetime) -> datetime | None:
         """The last time at or before ``local``."""
-        if self._counted is not None:
-            index = bisect_right(self._counted, local)
-            return self._counted[index - 1] if index else None
         stop = local if self._until is None else min(local, self._until)
         back = 0
         while stop >= self._starts:
@@ -81,43 +129,38 @@ class RuleSearch:
             stop, back = begin - _SECOND, 2 * back + 1
         return None
 
+    def count(self, starts: datetime, ends: datetime) -> int:
+        """How many times there are with ``starts <= t < ends``."""
+        total = 0
+        for local in self._walk(self._period_before(starts, 0)):
+            if local >= ends:
+                break
+            total += local >= starts
+        return total
+
+    def _walk(self, begins: datetime) -> Iterator[datetime]:
+        try:
+            yield from self._rule(begins)
+        except (OverflowError, ValueError):
+            # the end of the calendar
+            return
+
     def _rule(self, begins: datetime) -> Any:
         return dateutil_rule(**{**self._parts, "dtstart": begins})
-
-    def _first(self) -> datetime | None:
-        try:
-            return next(iter(self._rule(self._starts)), None)
-        except ValueError:
-            # dateutil's word for hours and minutes that the interval never reaches.
-            return None
 
     def _has_days(self) -> bool:
         """Whether any day of the next 50 years passes the rule's filters.
 
-        dateutil would look for one up to the year 9999, for seconds, day by day.
+        dateutil would look for one up to the year 9999, for seconds.
         """
-        if self._freq in {YEARLY, MONTHLY}:
+        if self._freq != WEEKLY:
             return True
-        step = self._interval if self._freq == DAILY else 1
         day, last = self._starts.date(), (self._starts + LOOK_AHEAD).date()
         while day <= last:
-            if _passes(self._parts, day):
+            if passes(self._parts, day):
                 return True
-            day += timedelta(days=step)
+            day += timedelta(days=1)
         return False
-
-    def _all_counted(self, count: int) -> list[datetime]:
-        """Every time of a rule with COUNT; there are few enough to keep."""
-        last = self._starts + COUNT_WITHIN
-        found: list[datetime] = []
-        for local in self._rule(self._starts):
-            if local > last:
-                expected = f"a COUNT that is reached within 100 years ({len(found)})"
-                raise CadenceInvalid("rule", expected, count)
-            found.append(local)
-            if len(found) == count:
-                break
-        return found
 
     def _period_before(self, local: datetime, back: int) -> datetime:
         """Where the period that holds ``local`` begins, or one so many before it.
@@ -134,7 +177,7 @@ class RuleSearch:
             return (local.year - self._starts.year) // self._interval
         if self._freq == MONTHLY:
             return (_month(local) - _month(self._starts)) // self._interval
-        return (local - self._first_period()) // self._step()
+        return (local - self._first_week()) // self._weeks()
 
     def _period(self, index: int) -> datetime:
         if self._freq == YEARLY:
@@ -142,20 +185,14 @@ class RuleSearch:
         if self._freq == MONTHLY:
             year, month = divmod(_month(self._starts) + index * self._interval, 12)
             return _midnight(date(year, month + 1, 1))
-        return self._first_period() + index * self._step()
+        return self._first_week() + index * self._weeks()
 
-    def _step(self) -> timedelta:
-        return _STEPS[self._freq] * self._interval
+    def _weeks(self) -> timedelta:
+        return timedelta(weeks=self._interval)
 
-    def _first_period(self) -> datetime:
-        if self._freq == MINUTELY:
-            return self._starts.replace(second=0)
-        if self._freq == HOURLY:
-            return self._starts.replace(minute=0, second=0)
+    def _first_week(self) -> datetime:
         day = _midnight(self._starts.date())
-        if self._freq == DAILY:
-            return day
-        return day - timedelta(days=(day.weekday() - self._week_starts) % 7)
+        return day - timedelta(days=(day.weekday() - self._parts["wkst"]) % 7)
 
 
 def _month(local: datetime) -> int:
@@ -186,16 +223,19 @@ def _outright(parts: Mapping[str, Any], starts: datetime) -> dict[str, Any]:
     return said
 
 
-def _passes(parts: Mapping[str, Any], day: date) -> bool:
-    """Whether a day passes the filters that FREQ=WEEKLY and faster may have."""
-    months, days = parts.get("bymonth"), parts.get("bymonthday")
-    weekdays = parts.get("byweekday")
-    if months and day.month not in months:
+def _can_be_met(parts: Mapping[str, Any]) -> bool:
+    """False for what no calendar has, which dateutil would look for till 9999."""
+    days: Sequence[int] = parts.get("bymonthday") or ()
+    months = parts.get("bymonth") or range(1, 13)
+    longest = max(_LONGEST_MONTH.get(month, 31) for month in months)
+    if days and min(map(abs, days)) > longest:
         return False
-    if days:
-        length = monthrange(day.year, day.month)[1]
-        if day.day not in days and day.day - length - 1 not in days:
-            return False
-    return not weekdays or day.weekday() in {
-        getattr(each, "weekday", each) for each in weekdays
-    }
+    places, most = parts.get("bysetpos"), _MOST_DAYS.get(parts["freq"])
+    if not places or most is None:
+        return True
+    times = 1
+    for name in ("byhour", "byminute", "bysecond"):
+        times *= len(set(parts[name]))
+    if parts["freq"] == WEEKLY and parts.get("byweekday"):
+        most = len({getattr(day, "weekday", day) for day in parts["byweekday"]})
+    return bool(min(map(abs, places)) <= most * times)

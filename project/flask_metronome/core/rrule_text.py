@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -32,6 +32,10 @@ WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _LONGEST = 1000
 _DAY_SHAPE = re.compile(r"([+-]?\d{1,2})?([A-Z]{2})")
 _UNTIL_SHAPE = re.compile(r"(\d{8})(?:T(\d{6})(Z?))?")
+# What stands beside a rule in a calendar: its start, dates that are left out or added.
+_LINES = re.compile(r"[\r\n]|(DTSTART|EXDATE|RDATE|EXRULE)\b", re.IGNORECASE)
+# How often one weekday comes in a month, and in a year.
+_MOST_WEEKS = {MONTHLY: 5, YEARLY: 53}
 _LAST_SECOND = timedelta(hours=23, minutes=59, seconds=59)
 
 
@@ -46,6 +50,9 @@ def parse_rule(
     """
     if len(text) > _LONGEST:
         raise CadenceInvalid("rule", f"at most {_LONGEST} characters", f"{text[:40]}…")
+    if _LINES.search(text):
+        expected = "one rule alone (its start is given beside it; no dates by EXDATE)"
+        raise CadenceInvalid("rule", expected, text)
     parts: dict[str, Any] = {}
     for pair in text.strip().upper().removeprefix("RRULE:").rstrip(";").split(";"):
         name, equals, value = pair.partition("=")
@@ -71,14 +78,30 @@ def _checked(parts: dict[str, Any], text: str) -> dict[str, Any]:
         raise CadenceInvalid("rule", "BYWEEKNO with FREQ=YEARLY only", text)
     if "byyearday" in parts and freq != YEARLY:
         raise CadenceInvalid("rule", "BYYEARDAY with FREQ=YEARLY only", text)
-    if freq > MONTHLY and any(day.n for day in parts.get("byweekday", ())):
+    numbers = [abs(day.n) for day in parts.get("byweekday", ()) if day.n]
+    if numbers and freq > MONTHLY:
         expected = "a number before a weekday with FREQ=MONTHLY or YEARLY only"
         raise CadenceInvalid("rule", expected, text)
+    if numbers and max(numbers) > _MOST_WEEKS[freq]:
+        expected = f"at most {_MOST_WEEKS[freq]} before a weekday"
+        raise CadenceInvalid("rule", expected, text)
+    if numbers:
+        parts["byweekday"] = tuple(_numbered(parts["byweekday"], _MOST_WEEKS[freq]))
     if "bysetpos" in parts and not any(
         key.startswith("by") for key in parts.keys() - {"bysetpos"}
     ):
         raise CadenceInvalid("rule", "BYSETPOS beside another BY part", text)
     return parts
+
+
+def _numbered(days: Iterable[weekday], most: int) -> Iterator[weekday]:
+    """The same weekdays, each with its number: «TU,1TH» means either, and dateutil
+    would take it for both at once."""
+    for day in days:
+        if day.n:
+            yield day
+        else:
+            yield from (day(number) for number in range(1, most + 1))
 
 
 def _frequency(name: str, value: str) -> int:

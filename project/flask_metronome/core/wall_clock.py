@@ -6,7 +6,7 @@ Times here are naive: ``utc`` is UTC, ``local`` is what the clock on the wall sh
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import MAXYEAR, UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
@@ -51,6 +51,25 @@ class Stretch:
     def local_ends(self) -> datetime:
         """What the clock would show at ``ends`` if it went on the same way."""
         return self.ends + self.offset
+
+    def count_fixed(
+        self,
+        start: datetime,
+        stop: datetime,
+        count: Callable[[datetime, datetime], int],
+    ) -> int:
+        """How many instants of ``start <= t < stop`` lie here, of fixed local times.
+
+        :param count: how many of these times there are in a span of local time.
+        """
+        first = max(start, self.starts) + self.offset
+        last = min(stop, self.ends) + self.offset
+        total = count(max(first, self.reached), last)
+        gap = start <= self.starts and count(self.reached, self.local_starts)
+        # All times of a gap fire together, at its end, with the one named there.
+        if gap and not count(first, first + _SECOND):
+            total += 1
+        return total
 
 
 @dataclass(frozen=True, slots=True)
