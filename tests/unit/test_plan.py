@@ -158,6 +158,62 @@ def test_max_runs_finishes_the_schedule() -> None:
     assert decided.runs_made == 3
 
 
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        (
+            {"catchup": "all"},
+            [
+                ("planned", "scheduler_down", 0, 0),
+                ("planned", "scheduler_down", 10, 0),
+                ("skipped", "max_runs", 20, 4),
+            ],
+        ),
+        (
+            {"catchup": "latest"},
+            [
+                ("missed", "policy", 0, 4),
+                ("planned", "scheduler_down", 40, 4),
+                ("planned", None, 50, 0),
+            ],
+        ),
+        (
+            {"catchup": "earliest", "runs_made": 1},
+            [
+                ("planned", "scheduler_down", 0, 4),
+                ("missed", "policy", 10, 4),
+                ("skipped", "max_runs", 50, 1),
+            ],
+        ),
+        (
+            {"grace_seconds": 3600},
+            [
+                ("planned", None, 0, 0),
+                ("planned", None, 10, 0),
+                ("skipped", "max_runs", 20, 4),
+            ],
+        ),
+    ],
+)
+def test_what_is_due_after_the_last_run_leaves_its_row(
+    policies: dict[str, Any], expected: list[tuple[str, str | None, float, int]]
+) -> None:
+    """Fifty minutes away, and two runs are allowed."""
+    late = schedule(max_runs=2, overlap="allow", **policies)
+    decided = plan(late, at(50), Occupancy())
+    assert told(decided) == expected
+    assert decided.finished
+    assert decided.last_due_at == at(50)
+
+
+def test_the_last_due_time_is_judged_by_the_interval_before_its_end() -> None:
+    ends = schedule(end_at=at(5))
+    decided = plan(ends, NOON, Occupancy())
+    assert decided.finished
+    assert decided.runs[0].grace_until == at(5)
+    assert plan(ends, at(6), Occupancy()).runs[0].missed
+
+
 def test_once_is_finished_after_its_run() -> None:
     decided = plan(schedule(once(NOON)), NOON, Occupancy())
     assert told(decided) == [("planned", None, 0, 0)]

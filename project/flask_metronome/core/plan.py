@@ -9,17 +9,19 @@ the schedule stands afterwards, and which earlier runs give way.
 2. On-time due times become runs, one each; the overlap policy says whether
    such a run is planned, waits, or is skipped.
 3. Missed due times become what the catch-up policy says. What makes no work
-   becomes one range row with its reason, so that nothing vanishes.
+   becomes one range row with its reason, so that nothing vanishes. So does what
+   is due after the last run that ``max_runs`` allows.
 4. ``next_due_at`` is the first due time after the last one decided.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from flask_metronome.core.planned import Occupancy, Plan, PlannedRun
 from flask_metronome.core.run import (
     AUTO,
     MissedReason,
@@ -29,61 +31,12 @@ from flask_metronome.core.run import (
 )
 from flask_metronome.core.schedule import Limits, Schedule
 
+__all__ = ["Occupancy", "Plan", "PlannedRun", "plan"]
+
 #: Due times of one schedule that a tick decides; the rest waits for the next.
 MOST_PER_TICK = 500
 #: What a span's row can say of its due times; a column of 32 bits holds it.
 MOST_COUNTED = 2**31 - 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedRun:
-    """One row to record: a run, or a due time (or span) that makes no work."""
-
-    id: str
-    origin: str
-    due_at: datetime
-    fires_at: datetime
-    state: RunState
-    reason: str | None = None
-    catchup: bool = False
-    missed: bool = False
-    missed_from: datetime | None = None
-    missed_to: datetime | None = None
-    missed_count: int = 0
-    grace_until: datetime
-    late_after_seconds: float
-    deadline_at: datetime | None = None
-
-    @property
-    def makes_work(self) -> bool:
-        """Whether a worker will see it."""
-        return self.state in (RunState.PLANNED, RunState.WAITING)
-
-
-@dataclass(kw_only=True, slots=True)
-class Occupancy:
-    """How many runs of one concurrency key are open, as the tick goes on.
-
-    ``active`` are planned up to retrying, ``waiting`` are the ids that wait
-    their turn, oldest first.
-    """
-
-    active: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """What to write for one schedule."""
-
-    runs: tuple[PlannedRun, ...]
-    superseded: tuple[str, ...] = ()
-    cancelled: tuple[str, ...] = ()
-    next_due_at: datetime | None = None
-    miss_after_at: datetime | None = None
-    last_due_at: datetime | None = None
-    runs_made: int = 0
-    finished: bool = False
 
 
 def first_due_at(schedule: Schedule, now: datetime) -> datetime | None:
@@ -100,20 +53,9 @@ def miss_after(schedule: Schedule, due_at: datetime | None) -> datetime | None:
     """When that due time counts as missed; ``None`` without a due time."""
     if due_at is None:
         return None
-    following = schedule.definition.timing.next_after(due_at)
-    return due_at + _grace(schedule, due_at, following)
-
-
-def _grace(
-    schedule: Schedule, due_at: datetime, following: datetime | None
-) -> timedelta:
-    limits = Limits.of(schedule.definition, seconds_between(due_at, following))
-    return timedelta(seconds=limits.grace_seconds)
-
-
-def seconds_between(due_at: datetime, following: datetime | None) -> float | None:
-    """The interval to the following due time in seconds, if one follows."""
-    return None if following is None else (following - due_at).total_seconds()
+    interval = schedule.definition.timing.interval_seconds(due_at)
+    limits = Limits.of(schedule.definition, interval)
+    return due_at + timedelta(seconds=limits.grace_seconds)
 
 
 def plan(schedule: Schedule, now: datetime, occupancy: Occupancy) -> Plan:
@@ -152,6 +94,7 @@ class _Planner:
         self.superseded: list[str] = []
         self.cancelled: list[str] = []
         self.made = schedule.runs_made
+        self.beyond: datetime | None = None
         self._next: dict[datetime, datetime | None] = {}
 
     def decide(self) -> Plan:
@@ -168,7 +111,7 @@ class _Planner:
         for moment in self._on_time(due, newest_missed):
             self._occurrence(moment)
             decided = moment
-        return self._standing_at(decided)
+        return self._standing_at(self._leave_out_the_rest() or decided)
 
     # -- what is missed, what is on time ------------------------------------
 
@@ -202,7 +145,11 @@ class _Planner:
         return self._next[due_at]
 
     def _limits(self, due_at: datetime) -> Limits:
-        interval = seconds_between(due_at, self._following(due_at))
+        following = self._following(due_at)
+        if following is None:
+            interval = self.timing.interval_seconds(due_at)
+        else:
+            interval = (following - due_at).total_seconds()
         return Limits.of(self.definition, interval)
 
     def _is_missed(self, due_at: datetime) -> bool:
@@ -257,6 +204,7 @@ class _Planner:
     def _occurrence(self, due_at: datetime, **more: object) -> None:
         """A due time that makes work, as far as the overlap policy lets it."""
         if self._is_used_up():
+            self.beyond = self.beyond or due_at
             return
         row = self._row(due_at, RunState.PLANNED, **more)
         if row.deadline_at is not None and row.deadline_at < self.now:
@@ -277,6 +225,14 @@ class _Planner:
     def _is_used_up(self) -> bool:
         most = self.definition.max_runs
         return most is not None and self.made >= most
+
+    def _leave_out_the_rest(self) -> datetime | None:
+        """One row for what is due after the last run; the last of it."""
+        if self.beyond is None:
+            return None
+        last = self.timing.previous_at_or_before(self.now) or self.beyond
+        self._range(self.beyond, last, RunState.SKIPPED, SkippedReason.MAX_RUNS)
+        return last
 
     # -- overlap -------------------------------------------------------------
 
@@ -358,13 +314,16 @@ class _Planner:
             if inside is None or inside > newest:
                 return
             start = inside
-        limit = self.definition.catchup_limit
-        made = start
-        for made in islice(self.timing.between(start - _TINY, newest), limit):
-            self._caught_up(made)
-        rest = self.timing.next_after(made)
-        if rest is not None and rest <= newest:
-            self._range(rest, newest, RunState.MISSED, MissedReason.CAP)
+        left = self.definition.catchup_limit
+        for due_at in self.timing.between(start - _TINY, newest):
+            if self._is_used_up():
+                self.beyond = due_at
+                return
+            if not left:
+                self._range(due_at, newest, RunState.MISSED, MissedReason.CAP)
+                return
+            self._caught_up(due_at)
+            left -= 1
 
     # -- where the schedule stands afterwards ---------------------------------
 
@@ -384,8 +343,7 @@ class _Planner:
             next_due_at=following,
             miss_after_at=None
             if following is None
-            else following
-            + _grace(self.schedule, following, self._following(following)),
+            else following + timedelta(seconds=self._limits(following).grace_seconds),
             last_due_at=decided,
             runs_made=self.made,
             finished=following is None,

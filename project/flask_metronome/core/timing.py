@@ -70,6 +70,12 @@ class Timing(Instants):
             self._not_before_start(after), self._not_after_end(until), limit
         )
 
+    def interval_seconds(self, due_at: datetime) -> float | None:
+        """To the next due time, also where ``end_at`` comes before it; None: none."""
+        due = as_utc(due_at, "due_at")
+        following = self._anchored().next_after(due)
+        return None if following is None else (following - due).total_seconds()
+
     def jitter_of(self, schedule_id: str, due_at: datetime) -> timedelta:
         """By how much this firing is put off: the same on every beat.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask_metronome.core.plan import PlannedRun, seconds_between
+from flask_metronome.core.plan import PlannedRun
 from flask_metronome.core.run import RunState
 from flask_metronome.core.schedule import Limits, Schedule
 
@@ -18,8 +18,7 @@ def base_row(
     """The columns that follow from the schedule; the caller adds id and state."""
     definition = schedule.definition
     if limits is None:
-        following = definition.timing.next_after(due_at)
-        limits = Limits.of(definition, seconds_between(due_at, following))
+        limits = Limits.of(definition, definition.timing.interval_seconds(due_at))
     return {
         "schedule_id": schedule.id,
         "schedule_key": schedule.key,
