@@ -44,7 +44,8 @@ environment. An unknown name or a wrong value is an error that names it.
                                interval, see the semantics
 ``CATCHUP``                    default policy: ``latest``, ``earliest``,
                                ``all`` or ``none``
-``CATCHUP_LIMIT``              runs that ``all`` makes at the most (100)
+``CATCHUP_LIMIT``              runs that ``all`` makes at the most (100;
+                               up to 10000)
 ``CATCHUP_WINDOW_SECONDS``     how far back ``all`` looks (86400)
 ``LEASE_SECONDS``              how often beats and workers say they live (30
                                for workers; beats every 5)
@@ -87,6 +88,7 @@ from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from flask_metronome.core.schedule import MOST_CAUGHT_UP
 from flask_metronome.errors import SettingInvalid
 
 PREFIX = "METRONOME_"
@@ -265,6 +267,10 @@ def _check(settings: Settings) -> None:
         raise SettingInvalid(
             PREFIX + "TIMEZONE", "an IANA time zone", settings.timezone
         ) from None
+    if settings.catchup_limit > MOST_CAUGHT_UP:
+        expected = f"a whole number up to {MOST_CAUGHT_UP}"
+        key = PREFIX + "CATCHUP_LIMIT"
+        raise SettingInvalid(key, expected, settings.catchup_limit)
     prefix = settings.url_prefix
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise SettingInvalid(

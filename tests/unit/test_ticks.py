@@ -14,7 +14,7 @@ from flask_metronome.core.cadence import every
 from flask_metronome.core.schedule import Definition
 from flask_metronome.database import Database
 from flask_metronome.models import metadata, runs, schedules
-from flask_metronome.store import outbox
+from flask_metronome.store import outbox, ticks
 from flask_metronome.store import schedules as schedule_store
 from flask_metronome.store.ticks import TickReport, tick
 from flask_metronome.testing import SettableClock
@@ -184,6 +184,22 @@ def test_the_batch_is_bounded_and_says_that_there_is_more(
     clock.tick(10)
     assert [turn(database, batch=2).full for _ in range(3)] == [True, True, False]
     assert len(rows(database)) == 5
+
+
+def test_planning_that_takes_long_is_cut_into_ticks(
+    database: Database, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database ends a transaction that says nothing, each time anew."""
+    monkeypatch.setattr(ticks, "LONGEST_PLANNING", -1)
+    for number in range(3):
+        add(database, f"k{number}")
+    clock.tick(10)
+    reports = [turn(database) for _ in range(3)]
+    assert [(report.planned, report.full) for report in reports] == [
+        (1, True),
+        (1, True),
+        (1, False),
+    ]
 
 
 def test_provisional_rows_of_the_monitor_give_way_to_the_plan(

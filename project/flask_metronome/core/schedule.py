@@ -19,6 +19,8 @@ OWNERS = ("code", "api", "beat_schedule", "import")
 STATES = ("active", "paused", "finished", "retired", "broken")
 #: Message options that a schedule may set.
 OPTIONS = ("priority", "headers", "expires", "soft_time_limit", "time_limit")
+#: Runs that one tick makes of what was missed: it is one transaction.
+MOST_CAUGHT_UP = 10_000
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,189}")
 _LANE = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -70,6 +72,9 @@ class Definition:
         _one_of("on_lost", self.on_lost, ON_LOST)
         for name in _COUNTS:
             _positive(name, getattr(self, name), whole=True)
+        if self.catchup_limit > MOST_CAUGHT_UP:
+            expected = f"a whole number up to {MOST_CAUGHT_UP}"
+            raise ScheduleInvalid("catchup_limit", expected, self.catchup_limit)
         for name in _SECONDS:
             _positive(name, getattr(self, name))
         if not _is_number(self.jitter_seconds) or not 0 <= self.jitter_seconds < 1e11:

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -42,6 +43,10 @@ from flask_metronome.store.promotion import promote_waiting
 from flask_metronome.store.run_rows import planned_row
 from flask_metronome.store.schedule_rows import followed_key, load
 
+#: Seconds of planning after which the rest of a batch waits for the next tick: the
+#: database ends a transaction that says nothing for five.
+LONGEST_PLANNING = 1.0
+
 
 @dataclass(kw_only=True, slots=True)
 class TickReport:
@@ -50,7 +55,7 @@ class TickReport:
     ``outbox`` are the runs it made and claimed for publishing, ``cancelled``
     the runs that gave way and whose bodies may still be at work,
     ``next_due_at`` the earliest due time that is left, ``full`` whether the
-    batch bound was reached, so that there may be more at once.
+    bound of a batch or of its time was reached, so that there may be more at once.
     """
 
     planned: int = 0
@@ -167,7 +172,11 @@ def _decide(
     loaded = _load_all(connection, rows, now, report)
     occupied = decisions.occupancy(connection, loaded)
     plans: list[tuple[Schedule, Plan]] = []
+    stop = time.monotonic() + LONGEST_PLANNING
     for schedule in loaded:
+        if plans and time.monotonic() > stop:
+            report.full = True
+            break
         there = occupied.setdefault(schedule.concurrency_key, Occupancy())
         try:
             plans.append((schedule, plan(schedule, now, there)))

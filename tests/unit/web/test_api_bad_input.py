@@ -54,6 +54,7 @@ SCHEDULES: list[tuple[dict[str, Any], str]] = [
     ({"intervall": 5}, "intervall"),
     ({"max_runs": 2**31}, "max_runs"),
     ({"catchup_limit": 2**40}, "catchup_limit"),
+    ({"catchup_limit": 10_001}, "catchup_limit"),
     ({"jitter_seconds": 10**400}, "jitter_seconds"),
     ({"start_at": "9999-12-31T23:59:59Z"}, "start_at"),
     ({"concurrency_key": "x" * 191}, "concurrency_key"),
