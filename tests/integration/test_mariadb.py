@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from clockwork import Clockwork, gaps
 from flask import Flask
+from hand_edits import check_hand_edits
 from mariadb import find_mariadb, running_mariadb
 from page_reads import assert_reads
 from seeded_shop import LANES, seed
@@ -85,6 +86,10 @@ def test_a_cadence_edited_by_hand_is_aimed_anew(database: Database) -> None:
             select(schedules.c.next_due_at, schedules.c.revision)
         ).one()
     assert tuple(row) == (None, 2)
+
+
+def test_an_edit_by_hand_does_what_any_edit_does(database: Database) -> None:
+    check_hand_edits(database)
 
 
 def test_four_beats_at_once_decide_each_due_time_once(

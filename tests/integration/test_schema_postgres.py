@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from hand_edits import check_hand_edits
 
 from flask_metronome import schema
 from flask_metronome.database import Database
@@ -31,3 +32,10 @@ def test_four_at_once_make_the_tables_of_the_models(database_url: str) -> None:
         assert compare_metadata(context, metadata) == []
     for database in databases:
         database.dispose()
+
+
+def test_an_edit_by_hand_does_what_any_edit_does(database_url: str) -> None:
+    database = Database(database_url)
+    schema.init_db(database)
+    check_hand_edits(database)
+    database.dispose()

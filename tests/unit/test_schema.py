@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
+from hand_edits import check_hand_edits
 from sqlalchemy import Column, Integer, MetaData, Table, inspect
 
 from flask_metronome import schema
@@ -52,6 +53,11 @@ def test_the_migrations_make_what_the_models_say(database: Database) -> None:
 def test_migrating_twice_changes_nothing(database: Database) -> None:
     assert schema.migrate(database) == schema.migrate(database)
     assert schema.check(database) == schema.head()
+
+
+def test_an_edit_by_hand_does_what_any_edit_does(database: Database) -> None:
+    schema.init_db(database)
+    check_hand_edits(database)
 
 
 def test_a_database_of_another_release_is_refused(database: Database) -> None:

@@ -196,6 +196,12 @@ class Schedule:
         """What its runs exclude each other by; by default the schedule itself."""
         return self.definition.concurrency_key or self.id
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it has made all the runs that it may."""
+        most = self.definition.max_runs
+        return most is not None and self.runs_made >= most
+
     def with_definition(self, definition: Definition) -> Schedule:
         """The same schedule, said differently."""
         return replace(self, definition=definition, revision=self.revision + 1)

@@ -311,8 +311,7 @@ def _aimed(schedule: Schedule, now: datetime) -> Schedule:
     """The schedule with its next due time computed from ``now``."""
     if schedule.state not in ("active", "finished"):
         return replace(schedule, next_due_at=None)
-    most = schedule.definition.max_runs
-    used_up = most is not None and schedule.runs_made >= most
+    used_up = schedule.is_used_up
     due = None if used_up else first_due_at(schedule, now)
     follows = followed_key(schedule.definition) is not None and not used_up
     state = "active" if due is not None or follows else "finished"

@@ -123,8 +123,9 @@ def _aim_new(connection: Connection, now: datetime, batch: int) -> None:
     for row in rows:
         try:
             schedule = _resumed(connection, load(row), now)
-            due = first_due_at(schedule, now)
+            due = None if schedule.is_used_up else first_due_at(schedule, now)
             followed = followed_key(schedule.definition)
+            goes_on = due or (followed and not schedule.is_used_up)
             values: dict[str, Any] = {
                 "next_due_at": due,
                 "miss_after_at": miss_after(schedule, due),
@@ -133,7 +134,9 @@ def _aim_new(connection: Connection, now: datetime, batch: int) -> None:
                 "paused_at": None,
                 "paused_by": None,
                 "paused_reason": None,
-                "state": "active" if due or followed else "finished",
+                "error": None,
+                "error_at": None,
+                "state": "active" if goes_on else "finished",
             }
         except Exception as error:
             schedule_store.set_aside(connection, row.id, str(error), now=now)
