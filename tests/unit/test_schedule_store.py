@@ -316,6 +316,21 @@ def test_a_backfill_of_a_senseless_range_is_refused(
     assert caught.value.field == field
 
 
+def test_a_backfill_that_would_never_end_or_is_of_a_retired_schedule_is_refused(
+    database: Database, clock: SettableClock
+) -> None:
+    add(database)
+    span: dict[str, Any] = {"until": clock.moment, "name": None}
+    span["after"] = clock.moment - timedelta(hours=1)
+    for rate in (0, -1, 1e-300, float("nan")):
+        with pytest.raises(ScheduleInvalid, match="at least one run a day"):
+            do(database, requests.backfill, "k", rate_per_second=rate, **span)
+    do(database, requests.trigger, "k", idempotency_key=None)
+    do(database, store.remove, "k")
+    with pytest.raises(Conflict, match="retired"):
+        do(database, requests.backfill, "k", **span)
+
+
 def test_cancelling_ends_an_open_run_once(database: Database) -> None:
     add(database)
     run = do(database, requests.trigger, "k", idempotency_key=None)

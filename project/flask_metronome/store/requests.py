@@ -23,6 +23,8 @@ from flask_metronome.store.schedule_rows import load
 
 #: Runs that one backfill makes at the most.
 MOST_BACKFILLED = 1000
+#: The rate of a backfill that makes one run a day.
+SLOWEST_PER_SECOND = 1 / 86_400
 
 
 def trigger(
@@ -42,7 +44,8 @@ def trigger(
     :raises NotFound: when there is no schedule of that key.
     :raises Conflict: when the schedule is retired.
     """
-    schedule = schedule_store.get(connection, key)
+    # locked: of two that ask at once with one key, the second finds the first's run
+    schedule = schedule_store.get(connection, key, lock=True)
     if schedule.state == "retired":
         raise Conflict(f"Schedule {key!r} is retired and cannot be triggered.")
     origin = f"manual:{idempotency_key or uuid.uuid4()}"
@@ -84,7 +87,7 @@ def rerun(
     if old.state in OPEN:
         raise Conflict(f"Run {run} is {old.state}; only an ended run can be run again.")
     row = connection.execute(
-        select(schedules).where(schedules.c.id == old.schedule_id)
+        select(schedules).where(schedules.c.id == old.schedule_id).with_for_update()
     ).one()
     schedule = load(row)
     origin = f"manual:{idempotency_key or uuid.uuid4()}"
@@ -129,14 +132,18 @@ def backfill(
     :param rate_per_second: how fast they are released to the broker, at most.
     :param in_flight: how many of them are under way at once, at most.
     :raises ScheduleInvalid: the range lies in the future, is empty or too long.
+    :raises Conflict: when the schedule is retired.
     """
     schedule = schedule_store.get(connection, key)
+    if schedule.state == "retired":
+        raise Conflict(f"Schedule {key!r} is retired and cannot be backfilled.")
     if until > now:
         raise ScheduleInvalid("until", "an instant that is past", until.isoformat())
     if after >= until:
         raise ScheduleInvalid("after", "an instant before until", after.isoformat())
-    if not rate_per_second > 0:
-        raise ScheduleInvalid("rate_per_second", "a number above 0", rate_per_second)
+    if not rate_per_second >= SLOWEST_PER_SECOND:
+        expected = "a number above 0, at least one run a day"
+        raise ScheduleInvalid("rate_per_second", expected, rate_per_second)
     if isinstance(in_flight, bool) or in_flight < 1:
         raise ScheduleInvalid("in_flight", "a whole number above 0", in_flight)
     timing = schedule.definition.timing
