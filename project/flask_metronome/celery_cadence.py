@@ -100,7 +100,7 @@ def _field(schedule: Any, name: str, low: int, high: int) -> str:
     if len(values) == high - low + 1:
         return "*"
     if isinstance(written, str) and written.startswith("*"):
-        return written
+        return "".join(written.split())
     return ",".join(str(value) for value in values)
 
 

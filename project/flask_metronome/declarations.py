@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from flask_metronome.celery_cadence import cadence_from_celery
@@ -12,6 +14,8 @@ from flask_metronome.core.cadence import Cadence
 from flask_metronome.core.schedule import Definition
 from flask_metronome.errors import ScheduleInvalid
 from flask_metronome.state import State
+
+_LONGEST_KEY = 190
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,13 +77,18 @@ def cadence(given: Any, state: State) -> Cadence:
 def from_beat_schedule(state: State) -> dict[str, Definition]:
     """The schedules in Celery's own ``beat_schedule``, by key.
 
-    As in Celery beat, their runs may overlap. A queue of theirs is a lane.
+    As in Celery beat, their runs may overlap. A queue of theirs is a lane. Names that
+    differ only in what a key cannot say stay apart.
 
     :raises UnknownLane: ``METRONOME_LANES`` is set and does not list it.
     """
+    entries = {str(k): v for k, v in (state.celery.conf.beat_schedule or {}).items()}
+    alike = Counter(map(key_of, entries))
     found = {}
-    for name, given in (state.celery.conf.beat_schedule or {}).items():
-        key = slug(str(name))
+    for name, given in entries.items():
+        key = key_of(name)
+        if alike[key] > 1 and key != name:
+            key = _told_apart(key, name)
         found[key] = definition_of(_from_celery(key, given, state), state)
     return found
 
@@ -126,4 +135,20 @@ def _lane_of_queue(queue: Any, state: State) -> str | None:
 def slug(name: str) -> str:
     """A readable key from any name."""
     key = re.sub(r"[^A-Za-z0-9._:-]+", "-", name).strip("-._:")
-    return key[:190] or "schedule"
+    return key[:_LONGEST_KEY] or "schedule"
+
+
+def key_of(name: str) -> str:
+    """The key of another beat's schedule, always the same.
+
+    What a key cannot say is made up for by a digest, so that names in other scripts
+    stay apart.
+    """
+    key = slug(name)
+    whole = name.isascii() and len(name) <= _LONGEST_KEY
+    return key if whole else _told_apart(key, name)
+
+
+def _told_apart(key: str, name: str) -> str:
+    digest = blake2b(name.encode(), digest_size=4).hexdigest()
+    return f"{key[: _LONGEST_KEY - 9]}-{digest}"

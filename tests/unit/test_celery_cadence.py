@@ -57,6 +57,7 @@ def test_intervals_and_others(theirs: object, ours: object) -> None:
         ({"minute": 0, "hour": 0, "day_of_week": "0-6"}, "0 0 * * *"),
         ({"minute": 0, "hour": 0, "month_of_year": "*/3"}, "0 0 * */3 *"),
         ({"minute": "*/7,5", "hour": 1}, "*/7,5 1 * * *"),
+        ({"minute": "*/7, 5", "hour": "1, 2"}, "*/7,5 1,2 * * *"),
     ],
 )
 def test_crontabs(app: Celery, given: dict[str, Any], expression: str) -> None:

@@ -275,6 +275,24 @@ def test_celerys_own_beat_schedule_is_taken_in(make_app: MakeApp) -> None:
     assert found["short"].options == {"priority": 3}
 
 
+def test_no_entry_of_a_beat_schedule_takes_anothers_key(make_app: MakeApp) -> None:
+    names = ["send mail", "send-mail", "send mail!", "日報", "月報"]
+    given = {
+        name: {"task": "t", "schedule": seconds}
+        for seconds, name in enumerate(names, 1)
+    }
+    app = make_app(CELERY={"beat_schedule": given})
+    metronome = Metronome(app)
+
+    @metronome.task(name="t")
+    def task() -> None: ...
+
+    found = state_of(app).declared()["beat_schedule"]
+    assert len(found) == len(names)
+    assert found["send-mail"].cadence == every(2)
+    assert state_of(app).declared()["beat_schedule"] == found
+
+
 def test_a_queue_in_celerys_beat_schedule_is_a_lane(make_app: MakeApp) -> None:
     def queued(name: str, queue: str) -> dict[str, Any]:
         schedule = {"task": "shop.t", "schedule": 60, "options": {"queue": queue}}

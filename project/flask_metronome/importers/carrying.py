@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import blake2b
 
 from sqlalchemy import Connection
 
 from flask_metronome.core.schedule import Definition, Schedule
-from flask_metronome.declarations import slug
+from flask_metronome.declarations import key_of
 from flask_metronome.errors import InputInvalid
 from flask_metronome.importers.imported import CannotCarry, Found, ImportedSchedule
 from flask_metronome.importers.lanes import LaneChoice
@@ -20,7 +19,6 @@ from flask_metronome.operations import Operations
 from flask_metronome.state import State
 from flask_metronome.store import imported as store
 
-_LONGEST_KEY = 190
 #: Schedules written in one transaction, so that beats never wait long.
 _BATCH = 100
 
@@ -175,16 +173,3 @@ class Importing:
             who=self.who,
             now=now,
         )
-
-
-def key_of(name: str) -> str:
-    """The key of a peer's schedule, the same in every import.
-
-    What a key cannot say is made up for by a digest, so that names in other scripts
-    stay apart.
-    """
-    key = slug(name)
-    if name.isascii() and len(name) <= _LONGEST_KEY:
-        return key
-    digest = blake2b(name.encode(), digest_size=4).hexdigest()
-    return f"{key[: _LONGEST_KEY - 9]}-{digest}"

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from flask_metronome import cron, every, once
 from flask_metronome.core.schedule import Definition, Schedule
+from flask_metronome.declarations import key_of
 from flask_metronome.errors import NotFound, UnknownLane
-from flask_metronome.importers.carrying import Carried, Importing, key_of
+from flask_metronome.importers.carrying import Carried, Importing
 from flask_metronome.importers.imported import CannotCarry, Found, ImportedSchedule
 from flask_metronome.importers.lanes import LaneChoice
 from flask_metronome.models import audit as audit_table
