@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_metronome.core.cadence import Cadence, cron, every, once
-from flask_metronome.core.plan import MOST_PER_TICK, Occupancy, Plan, plan
+from flask_metronome.core.plan import (
+    MOST_PER_TICK,
+    Occupancy,
+    Plan,
+    miss_after,
+    plan,
+)
 from flask_metronome.core.run import RunState
 from flask_metronome.core.schedule import Definition, Schedule
 
@@ -137,6 +143,20 @@ def test_overlap_of_three_due_times_at_once(
     assert [str(run.state) for run in decided.runs] == states
     assert len(decided.superseded) == superseded
     assert len(decided.cancelled) == cancelled
+
+
+def test_what_its_jitter_holds_back_is_not_missed_yet() -> None:
+    """Beats away over the due time are back before the run was to go."""
+    late = schedule(every(1, "days", anchor=NOON), catchup="none", jitter_seconds=7200)
+    fires_at = late.definition.timing.fires_at("s1", NOON)
+    assert fires_at > at(45)
+    decided = plan(late, at(45), Occupancy())
+    assert told(decided) == [("planned", None, 0, 0)]
+    assert decided.miss_after_at == plan(late, NOON, Occupancy()).miss_after_at
+    ends = fires_at + timedelta(minutes=30)
+    assert miss_after(late, NOON) == decided.runs[0].grace_until == ends
+    assert not plan(late, ends, Occupancy()).runs[0].missed
+    assert plan(late, ends + timedelta(seconds=1), Occupancy()).runs[0].missed
 
 
 def test_a_predecessor_that_is_still_open_blocks() -> None:

@@ -5,7 +5,8 @@ concurrency key is still at work; it answers with the runs to record, where
 the schedule stands afterwards, and which earlier runs give way.
 
 1. Every due time after the high-water mark and up to ``now`` is decided here,
-   once. A due time at most ``grace`` old is on time; older ones are missed.
+   once. A due time at most ``grace`` old, from when its jitter lets it go, is on
+   time; older ones are missed.
 2. On-time due times become runs, one each; the overlap policy says whether
    such a run is planned, waits, or is skipped.
 3. Missed due times become what the catch-up policy says. What makes no work
@@ -53,9 +54,10 @@ def miss_after(schedule: Schedule, due_at: datetime | None) -> datetime | None:
     """When that due time counts as missed; ``None`` without a due time."""
     if due_at is None:
         return None
-    interval = schedule.definition.timing.interval_seconds(due_at)
-    limits = Limits.of(schedule.definition, interval)
-    return due_at + timedelta(seconds=limits.grace_seconds)
+    timing = schedule.definition.timing
+    limits = Limits.of(schedule.definition, timing.interval_seconds(due_at))
+    grace = timedelta(seconds=limits.grace_seconds)
+    return timing.fires_at(schedule.id, due_at) + grace
 
 
 def plan(schedule: Schedule, now: datetime, occupancy: Occupancy) -> Plan:
@@ -121,17 +123,18 @@ class _Planner:
         if following is None or following > self.now:
             # the common case: one due time, nothing else to look at
             return first if self._is_missed(first) else None
+        newest = self.now
         if self._grace_is_constant:
-            limit = self.now - timedelta(seconds=self._limits(first).grace_seconds)
-            candidate = self.timing.previous_at_or_before(limit - _TINY)
-        else:
-            # grace is at least 30 s and at most half an interval beyond that,
-            # so this walk is some thirty steps of a one-second cron at the most
-            candidate = self.timing.previous_at_or_before(self.now)
-            while candidate is not None and not self._is_missed(candidate):
-                if candidate <= first:
-                    return None
-                candidate = self.timing.previous_at_or_before(candidate - _TINY)
+            grace = timedelta(seconds=self._limits(first).grace_seconds)
+            newest = self.now - grace - _TINY
+        # Grace is at least 30 s and at most half an interval beyond that, and jitter
+        # less than an interval, so this walk is some thirty steps of a one-second
+        # cron at the most, and of a constant grace one or two.
+        candidate = self.timing.previous_at_or_before(newest)
+        while candidate is not None and not self._is_missed(candidate):
+            if candidate <= first:
+                return None
+            candidate = self.timing.previous_at_or_before(candidate - _TINY)
         return candidate if candidate is not None and candidate >= first else None
 
     @property
@@ -153,8 +156,11 @@ class _Planner:
         return Limits.of(self.definition, interval)
 
     def _is_missed(self, due_at: datetime) -> bool:
-        grace = timedelta(seconds=self._limits(due_at).grace_seconds)
-        return self.now > due_at + grace
+        return self.now > self._miss_after(due_at)
+
+    def _miss_after(self, due_at: datetime) -> datetime:
+        fires_at = self.timing.fires_at(self.schedule.id, due_at)
+        return fires_at + timedelta(seconds=self._limits(due_at).grace_seconds)
 
     def _on_time(
         self, first: datetime, newest_missed: datetime | None
