@@ -35,7 +35,7 @@ _UNTIL_SHAPE = re.compile(r"(\d{8})(?:T(\d{6})(Z?))?")
 # What stands beside a rule in a calendar: its start, dates that are left out or added.
 _LINES = re.compile(r"[\r\n]|(DTSTART|EXDATE|RDATE|EXRULE)\b", re.IGNORECASE)
 # How often one weekday comes in a month, and in a year.
-_MOST_WEEKS = {MONTHLY: 5, YEARLY: 53}
+_WEEKS_OF_MONTH, _WEEKS_OF_YEAR = 5, 53
 _LAST_SECOND = timedelta(hours=23, minutes=59, seconds=59)
 
 
@@ -82,11 +82,12 @@ def _checked(parts: dict[str, Any], text: str) -> dict[str, Any]:
     if numbers and freq > MONTHLY:
         expected = "a number before a weekday with FREQ=MONTHLY or YEARLY only"
         raise CadenceInvalid("rule", expected, text)
-    if numbers and max(numbers) > _MOST_WEEKS[freq]:
-        expected = f"at most {_MOST_WEEKS[freq]} before a weekday"
-        raise CadenceInvalid("rule", expected, text)
+    whole_year = freq == YEARLY and "bymonth" not in parts
+    most = _WEEKS_OF_YEAR if whole_year else _WEEKS_OF_MONTH
+    if numbers and max(numbers) > most:
+        raise CadenceInvalid("rule", f"at most {most} before a weekday", text)
     if numbers:
-        parts["byweekday"] = tuple(_numbered(parts["byweekday"], _MOST_WEEKS[freq]))
+        parts["byweekday"] = tuple(_numbered(parts["byweekday"], most))
     if "bysetpos" in parts and not any(
         key.startswith("by") for key in parts.keys() - {"bysetpos"}
     ):
