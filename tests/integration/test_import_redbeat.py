@@ -116,8 +116,7 @@ def test_what_redbeat_wrote_is_taken_in(app: Flask, redis_url: str) -> None:
         "half": "every 1500 milliseconds",
         "mail": "every 15 minutes from 08:00 to 17:45, every weekday (Europe/Berlin)",
         "off": "every minute",
-        "rule": "by the rule FREQ=WEEKLY;INTERVAL=1, from 2026-01-05 09:00 "
-        "(Europe/Berlin)",
+        "rule": "every Monday at 09:00, from 2026-01-05 09:00 (Europe/Berlin)",
         "spelt out": "cron 0 0 13 * 5, day and weekday both matching (Europe/Berlin)",
         "until": "every minute",
     }

@@ -36,6 +36,7 @@ def first(cadence: RRule, count: int, after: datetime = START) -> list[str]:
         ("FREQ=YEARLY;BYMONTH=3;BYMONTHDAY=-1", ["03-31 00:00", "03-31 00:00"]),
         ("FREQ=YEARLY;BYWEEKNO=10;BYDAY=MO", ["03-02 00:00", "03-08 00:00"]),
         ("FREQ=MONTHLY;BYDAY=TU,2TH", ["01-06 00:00", "01-08 00:00"]),
+        ("FREQ=YEARLY;BYMONTH=1,12;BYDAY=MO,2TH", ["01-05 00:00", "01-08 00:00"]),
         ("FREQ=YEARLY;BYDAY=MO,2TH", ["01-05 00:00", "01-08 00:00"]),
         ("FREQ=HOURLY;INTERVAL=5;BYMINUTE=30", ["01-01 04:30", "01-01 09:30"]),
         ("FREQ=MINUTELY;INTERVAL=45", ["01-01 00:45", "01-01 01:30"]),
@@ -216,6 +217,7 @@ def test_the_minutes_of_a_decade_are_counted_by_days() -> None:
         ("FREQ=DAILY;EXDATE=20260101", "no dates by EXDATE"),
         ("FREQ=MONTHLY;BYDAY=6MO", "at most 5 before a weekday"),
         ("FREQ=YEARLY;BYDAY=-54MO", "at most 53 before a weekday"),
+        ("FREQ=YEARLY;BYMONTH=12;BYDAY=20MO", "at most 5 before a weekday"),
         ("FREQ=DAILY;" * 500, "at most 1000 characters"),
     ],
 )
@@ -235,7 +237,45 @@ def test_round_trip_and_words() -> None:
     assert cadence_from_dict(cadence.to_dict()) == cadence
     assert cadence_from_dict(rrule("FREQ=DAILY").to_dict()) == rrule("FREQ=DAILY")
     assert cadence.words() == (
-        "by the rule FREQ=DAILY;COUNT=3, from 2026-03-28 02:30 (Europe/Berlin)"
+        "every day at 02:30, 3 times, from 2026-03-28 02:30 (Europe/Berlin)"
     )
     with pytest.raises(CadenceInvalid, match="start: expected"):
         cadence_from_dict({"kind": "rrule", "rule": "FREQ=DAILY", "start": "x"})
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;BYHOUR=8", "every weekday at 08:00"),
+        (
+            "FREQ=WEEKLY;BYDAY=MO;BYHOUR=8,17;BYMINUTE=30",
+            "every Monday at 08:30 and 17:30",
+        ),
+        ("FREQ=DAILY;BYDAY=SA,SU;BYHOUR=9", "every Saturday and Sunday at 09:00"),
+        (
+            "FREQ=DAILY;BYMONTHDAY=1;BYDAY=MO",
+            "by the rule FREQ=DAILY;BYMONTHDAY=1;BYDAY=MO",
+        ),
+        ("FREQ=MONTHLY;BYMONTHDAY=-1", "on the last day of every month at 00:00"),
+        (
+            "FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17",
+            "on the last Friday of every month at 17:00",
+        ),
+        ("FREQ=MONTHLY;BYDAY=2TU", "on the second Tuesday of every month at 00:00"),
+        ("FREQ=YEARLY;BYMONTH=2;BYDAY=1MO", "on the first Monday of February at 00:00"),
+        ("FREQ=YEARLY", "on day 1 of January at 00:00"),
+        ("FREQ=YEARLY;BYDAY=1MO", "by the rule FREQ=YEARLY;BYDAY=1MO"),
+        (
+            "FREQ=DAILY;UNTIL=20261231T080000",
+            "every day at 00:00, until 2026-12-31 08:00",
+        ),
+        ("FREQ=DAILY;INTERVAL=2", "by the rule FREQ=DAILY;INTERVAL=2"),
+        ("FREQ=HOURLY", "by the rule FREQ=HOURLY"),
+        (
+            "FREQ=MONTHLY;BYDAY=MO;BYSETPOS=1",
+            "by the rule FREQ=MONTHLY;BYDAY=MO;BYSETPOS=1",
+        ),
+    ],
+)
+def test_words_for_people(rule: str, words: str) -> None:
+    assert rrule(rule, "Europe/Berlin").words() == f"{words} (Europe/Berlin)"

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from flask_metronome.core.instants import Instants, as_utc, at_most
 from flask_metronome.core.json import JSON, only_keys, text_of
-from flask_metronome.core.rrule_search import RuleTimes, rule_times
+from flask_metronome.core.rrule_search import RuleTimes, rule_times, said_outright
 from flask_metronome.core.rrule_text import parse_rule
+from flask_metronome.core.rrule_words import rrule_words
 from flask_metronome.core.wall_clock import WallClock, wall_clock, zone_name
-from flask_metronome.core.words import rrule_words
 from flask_metronome.errors import CadenceInvalid
 
 _EPOCH = datetime.combine(date(1970, 1, 1), time())
@@ -93,8 +93,12 @@ class RRule(Instants):
         return found
 
     def words(self) -> str:
-        """«by the rule FREQ=…, from 2026-01-05 08:00 (Europe/Berlin)»."""
-        return rrule_words(self.rule, self.start, self.tz)
+        """«every Monday at 08:00 (Europe/Berlin)», else «by the rule FREQ=… (…)»."""
+        parts = parse_rule(self.rule, self.clock.shown_by)
+        said = said_outright(parts, self.start or _EPOCH)
+        return rrule_words(
+            self.rule, said | {"count": parts.get("count")}, self.start, self.tz
+        )
 
     @property
     def _times(self) -> RuleTimes:

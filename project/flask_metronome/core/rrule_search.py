@@ -47,7 +47,7 @@ def rule_times(parts: Mapping[str, Any], starts: datetime, text: str) -> RuleTim
     :raises CadenceInvalid: the rule can never be met, or its COUNT is not reached
         within 100 years.
     """
-    said = _outright(parts, starts)
+    said = said_outright(parts, starts)
     found: RuleTimes | None = None
     if _can_be_met(said):
         fast = said["freq"] >= DAILY
@@ -203,7 +203,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time())
 
 
-def _outright(parts: Mapping[str, Any], starts: datetime) -> dict[str, Any]:
+def said_outright(parts: Mapping[str, Any], starts: datetime) -> dict[str, Any]:
     """The parts with everything said that a rule takes from its start, so that a
     search may begin elsewhere."""
     freq = parts["freq"]

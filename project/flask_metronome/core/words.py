@@ -38,11 +38,3 @@ def solar_words(event: str, lat: float, lon: float) -> str:
     north, east = "N" if lat >= 0 else "S", "E" if lon >= 0 else "W"
     name = event.replace("_", " ")
     return f"at {name}, seen from {abs(lat)}° {north} {abs(lon)}° {east}"
-
-
-def rrule_words(rule: str, start: datetime | None, tz: str) -> str:
-    """«by the rule FREQ=…, from 2026-01-05 08:00 (Europe/Berlin)»."""
-    since = ""
-    if start is not None:
-        since = f", from {start.date().isoformat()} {clock_words(start)}"
-    return f"by the rule {rule}{since} ({tz})"
