@@ -87,6 +87,13 @@ def only_sentence(result: Result) -> str:
     return lines[0]
 
 
+def test_a_schedule_that_is_never_due_is_told_so(run: Run) -> None:
+    said = run(
+        "schedules", "add", "late", "--task", "shop.report", "--once", "2020-01-01"
+    )
+    assert said.stdout == "late: added, once, at 2020-01-01 00:00 (UTC), never due\n"
+
+
 def test_init_db_and_migrate_say_the_version(app: Flask) -> None:
     run = runner_of(app)
     assert "tables at version" in run("init-db").stdout

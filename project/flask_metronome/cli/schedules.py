@@ -298,4 +298,5 @@ def _report(state: State, key: str, what: str, as_json: bool) -> None:
         print_json(found)
         return
     due = instant(found.next_due_at)
-    click.echo(f"{key}: {what}, {words_of(found)}" + (f", next {due}" if due else ""))
+    then = f", next {due}" if due else ", never due" * (found.state == "finished")
+    click.echo(f"{key}: {what}, {words_of(found)}{then}")

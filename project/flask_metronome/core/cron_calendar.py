@@ -181,4 +181,5 @@ def _expected(problem: str) -> str:
     if shape is None:
         return "a cron expression"
     ranges = "lists with ',', ranges low-high, steps with '/'"
-    return f"a {field} field that some date can meet: {shape}; {ranges}"
+    article = "an" if field == "hour" else "a"
+    return f"{article} {field} field that some date can meet: {shape}; {ranges}"
