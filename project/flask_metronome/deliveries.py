@@ -119,7 +119,8 @@ class MetronomeRequest(Request):
         if isinstance(error, MemoryError):
             return _instead(OutOfMemory(f"MemoryError: {error}"), exc_info)
         celery_sees_it = hasattr(Request, "_worker_lost_info")
-        if celery_sees_it or not isinstance(error, SystemExit):
+        left = isinstance(error, (SystemExit, KeyboardInterrupt))
+        if celery_sees_it or not left:
             return exc_info
         if self._already_cancelled or self._already_revoked:
             return exc_info
@@ -130,7 +131,7 @@ class MetronomeRequest(Request):
             error = error.exc
         if self._already_cancelled or self._already_revoked:
             return
-        if isinstance(error, SystemExit):
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
             error = WorkerLostError("Worker exited prematurely: exit.")
         comes_back = self.task.acks_late and self.task.reject_on_worker_lost
         if not isinstance(error, WorkerLostError) or not comes_back:

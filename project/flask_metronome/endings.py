@@ -59,7 +59,9 @@ def parent_run_of(request: Any) -> str | None:
 
 def fence_of(request: Any) -> int | None:
     """The fence of the claim that this process made for the request."""
-    return getattr(request, "metronome_fence", None)
+    # not by the header's name: Celery makes attributes of a message's headers,
+    # and a retry's tells the fence of the attempt before
+    return getattr(request, "claimed_fence", None)
 
 
 def own_headers(request: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -166,7 +167,7 @@ class MetronomeTask(Task):
             raise Reject(str(error), requeue=True) from error
         if claim.verdict is not Verdict.CLAIM:
             raise Ignore(f"not run: {claim.verdict}")
-        request.metronome_fence = claim.fence
+        request.claimed_fence = claim.fence
         request.metronome_since = time.monotonic()
 
     def _end(self, request: Any, ending: Ending) -> None:
@@ -227,7 +228,10 @@ def _ends_more_than_the_body(error: BaseException) -> bool:
     """Whether it is meant for who runs the body: a process, a greenlet, the worker."""
     if isinstance(error, SystemExit) and in_pool_process():
         return True  # Celery tells of the process that ended
-    if isinstance(error, (WorkerShutdown, WorkerTerminate, KeyboardInterrupt)):
+    if isinstance(error, KeyboardInterrupt):
+        # Python itself raises it in the main thread only
+        return threading.current_thread() is threading.main_thread()
+    if isinstance(error, (WorkerShutdown, WorkerTerminate)):
         return True
     return type(error).__name__ == "GreenletExit"
 

@@ -126,6 +126,33 @@ def leave_once(self: Any) -> str:
     return "stays"
 
 
+@metronome.task(bind=True, name="t.second_try", time_limit=2)
+def second_try(self: Any, then: str) -> None:
+    """Tries again at once, and the second time ends without a word."""
+    ran(self)
+    if not self.request.retries:
+        raise self.retry(countdown=0)
+    if then == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif then == "leave":
+        sys.exit(3)
+    with contextlib.suppress(SoftTimeLimitExceeded):
+        time.sleep(20)
+    time.sleep(20)
+
+
+@metronome.task(bind=True, name="t.interrupted")
+def interrupted(self: Any) -> None:
+    ran(self)
+    raise KeyboardInterrupt
+
+
+@metronome.task(bind=True, name="t.replace_by_leaving")
+def replace_by_leaving(self: Any) -> Any:
+    ran(self)
+    return self.replace(leave.si())
+
+
 @metronome.task(bind=True, name="t.cancelled")
 def cancelled(self: Any) -> None:
     ran(self)

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from celery import Task, shared_task
+from celery.app.task import Context
 from celery.exceptions import Ignore, Reject
 from flask import current_app, g, has_app_context
 from worker_app_in_process import App
 
+from flask_metronome.endings import fence_of
 from flask_metronome.messages import message_of
 from flask_metronome.store.outbox import OutboxRow
 
@@ -119,6 +121,17 @@ def test_a_duplicate_is_acknowledged_and_not_run(shop: App, report: Any) -> None
     _, answer = shop.trace(report, run_id="r")
     assert isinstance(answer.info.retval, Ignore)
     assert (shop.store.run("r").duplicates, len(shop.store.attempts("r"))) == (1, 1)
+
+
+def test_the_fence_that_a_retry_brings_is_not_its_own(shop: App, report: Any) -> None:
+    """Celery makes attributes of a message's headers."""
+    request = Context(id="r", metronome_run="r", metronome_fence=1)
+    request.headers = {"metronome_run": "r", "metronome_fence": 1}
+    assert fence_of(request) is None
+    shop.store.add_run("r")
+    shop.trace(report, run_id="r", metronome_fence=7)
+    assert [attempt.fence for attempt in shop.store.attempts("r")] == [1]
+    assert shop.store.run("r").state == "succeeded"
 
 
 def test_without_a_database_the_message_goes_back(shop: App, report: Any) -> None:
