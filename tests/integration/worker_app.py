@@ -141,6 +141,14 @@ def second_try(self: Any, then: str) -> None:
     time.sleep(20)
 
 
+@metronome.task(bind=True, name="t.retry_later")
+def retry_later(self: Any, seconds: float) -> str:
+    ran(self)
+    if not self.request.retries:
+        raise self.retry(countdown=seconds)
+    return "later"
+
+
 @metronome.task(bind=True, name="t.interrupted")
 def interrupted(self: Any) -> None:
     ran(self)

@@ -142,8 +142,12 @@ def _latest_attempt(connection: Connection, run: Row[Any]) -> Row[Any] | None:
 def _run_view(run: Row[Any] | None) -> RunView | None:
     if run is None:
         return None
+    begun = run.started_at is not None
     return RunView(
-        state=RunState(run.state), deadline_at=run.deadline_at, on_lost=run.on_lost
+        state=RunState(run.state),
+        # it is for the start: one that has begun may be begun again
+        deadline_at=None if begun else run.deadline_at,
+        on_lost=run.on_lost,
     )
 
 

@@ -52,10 +52,11 @@ class OutboxRow:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> OutboxRow:
-        """From a run's columns."""
-        return cls(
-            **{name: row[name] for name in _NAMES}, retries=row.get("retries", 0)
-        )
+        """From a run's columns; one that has begun has no start deadline any more."""
+        values = {name: row[name] for name in _NAMES}
+        if row.get("started_at") is not None:
+            values["deadline_at"] = None
+        return cls(**values, retries=row.get("retries", 0))
 
 
 _NAMES = (
@@ -85,7 +86,7 @@ def claim(
     """Take planned runs nobody is publishing, oldest first."""
     _expire(connection, now)
     rows = connection.execute(
-        select(*(runs.c[name] for name in (*_NAMES, "retries")))
+        select(*(runs.c[name] for name in (*_NAMES, "retries", "started_at")))
         .where(
             runs.c.state == RunState.PLANNED,
             runs.c.publish_after <= now,
@@ -231,7 +232,11 @@ def _is_mine(owner: str | None) -> ColumnElement[bool]:
 def _expire(connection: Connection, now: datetime) -> None:
     connection.execute(
         update(runs)
-        .where(runs.c.state == RunState.PLANNED, runs.c.deadline_at < now)
+        .where(
+            runs.c.state == RunState.PLANNED,
+            runs.c.deadline_at < now,
+            runs.c.started_at.is_(None),
+        )
         .values(
             state=RunState.EXPIRED,
             reason=MissedReason.EXPIRED,

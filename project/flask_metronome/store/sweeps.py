@@ -73,7 +73,11 @@ def flag_unpublished(connection: Connection, *, batch: int, now: datetime) -> in
 
 def expire(connection: Connection, *, batch: int, now: datetime) -> int:
     """End runs whose start deadline is over before any start."""
-    condition = and_(runs.c.state.in_(_UNSTARTED), runs.c.deadline_at < now)
+    condition = and_(
+        runs.c.state.in_(_UNSTARTED),
+        runs.c.deadline_at < now,
+        runs.c.started_at.is_(None),
+    )
     # a run that was missed for another reason keeps it: its first cause counts
     reason = case(
         (and_(runs.c.missed, runs.c.reason.is_not(None)), runs.c.reason),

@@ -11,7 +11,7 @@ from flask_metronome.core.claim import LOSSES_IN_A_ROW, Verdict
 from flask_metronome.core.ending import LostCause
 from flask_metronome.core.run import AttemptState, RunState
 from flask_metronome.identity import new_worker_id
-from flask_metronome.store import claims, ends, workers
+from flask_metronome.store import claims, ends, outbox, sweeps, workers
 
 
 def test_a_claim_starts_the_run_and_opens_an_attempt(store: Store) -> None:
@@ -82,6 +82,22 @@ def test_after_the_start_deadline_the_run_expires_as_missed(store: Store) -> Non
 def test_at_the_start_deadline_the_run_starts(store: Store) -> None:
     store.add_run(deadline_at=store.clock.moment + timedelta(seconds=10))
     store.clock.tick(10)
+    assert store.claim().verdict is Verdict.CLAIM
+
+
+def test_a_run_that_has_begun_may_be_begun_again_after_its_deadline(
+    store: Store,
+) -> None:
+    """A start deadline is for the start: neither a claim nor the outbox expires it."""
+    deadline = store.clock.moment + timedelta(seconds=10)
+    store.add_run(deadline_at=deadline, on_lost="rerun", publish_after=deadline)
+    store.finish(store.claim().fence, AttemptState.LOST)
+    store.clock.tick(11)
+    now = store.clock.moment
+    with store.database.begin() as c:
+        [row] = outbox.claim(c, now=now, owner="b", lease_seconds=15.0, limit=9)
+        assert sweeps.expire(c, batch=9, now=now) == 0
+    assert (store.run().state, row.deadline_at) == ("planned", None)
     assert store.claim().verdict is Verdict.CLAIM
 
 
