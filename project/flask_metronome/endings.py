@@ -98,6 +98,7 @@ def ending_of(
         worker_id=own_worker_id() if fence is None else None,
         pid=getattr(request, "metronome_pid", None) if fence is None else None,
         runtime_seconds=None if since is None else time.monotonic() - since,
+        not_replaced=bool(getattr(request, "metronome_not_replaced", False)),
         **_error_values(error, trace, redact),
         **more,
     )

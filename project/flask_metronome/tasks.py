@@ -94,21 +94,36 @@ class MetronomeTask(Task):
     def on_replace(self, sig: Any) -> Any:
         """Hand the run on to the signature that replaces this task."""
         request = self.request
-        if fence_of(request) is not None:
-            heir = _last_of(sig)
-            headers = heir.options.get("headers") or {}
-            heir.set(headers={**headers, **own_headers(request)})
-            # before it is published: it may be delivered at once
-            self._end(
-                request,
-                ending_of(
-                    request, AttemptState.IGNORED, reason="replaced", comes_back=True
-                ),
-            )
-        return super().on_replace(sig)
+        if fence_of(request) is None:
+            return super().on_replace(sig)
+        heir = _last_of(sig)
+        headers = heir.options.get("headers") or {}
+        heir.set(headers={**headers, **own_headers(request)})
+        # before it is published: it may be delivered at once
+        self._end(
+            request,
+            ending_of(
+                request, AttemptState.IGNORED, reason="replaced", comes_back=True
+            ),
+        )
+        try:
+            return super().on_replace(sig)
+        except Ignore:
+            raise
+        except Exception:
+            # nobody takes it over: how this attempt ends is how the run does
+            request.metronome_ended = False
+            request.metronome_not_replaced = True
+            raise
 
     def retry(self, *args: Any, **options: Any) -> Any:
-        """As Celery's. With ``throw=False`` the body goes on, and so does the run."""
+        """As Celery's. With ``throw=False`` the body goes on, and so does the run.
+
+        A run's start deadline, by which its message expires, was met: its retries
+        may come later.
+        """
+        if fence_of(self.request) is not None:
+            options.setdefault("expires", None)
         promised = super().retry(*args, **options)
         # it is published: whatever the body still says ends no run
         self.request.metronome_promised = promised

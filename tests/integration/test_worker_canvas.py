@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from rabbit import Rabbit
@@ -40,6 +41,25 @@ def test_a_replacement_that_fails_before_its_last_task(site: Site, kind: str) ->
     assert "abc123" not in run.error
     assert states(site, run.id) == ["ignored"]
     assert site.result(run.id).state == "FAILURE"
+
+
+def test_a_replacement_that_cannot_be_published(site: Site) -> None:
+    run = site.ended(site.send("t.replace_by", "nobody"))
+    assert (run.state, run.reason) == ("failed", None)
+    assert "nowhere" in run.error
+    assert states(site, run.id) == ["failed"]
+    assert site.result(run.id).state == "FAILURE"
+    assert site.stored(run.id).status == "FAILURE"
+
+
+def test_a_retry_may_come_after_the_start_deadline(site: Site) -> None:
+    with site.database.read() as c:
+        deadline = site.database.now(c) + timedelta(seconds=1)
+    run_id = site.add_run("t.retry_later", deadline_at=deadline)
+    site.publish(run_id, "t.retry_later", 2, expires=deadline)
+    run = site.ended(run_id)
+    assert (run.state, run.retries, run.missed) == ("succeeded", 1, False)
+    assert run.finished_at > deadline
 
 
 def test_a_chord_that_fails_is_its_own_affair(site: Site) -> None:

@@ -204,6 +204,7 @@ def replace(self: Any) -> Any:
 def replace_by(self: Any, kind: str) -> Any:
     ran(self)
     links = {
+        "nobody": lambda: succeed.si("never").set(queue="nowhere"),
         "chain": lambda: fail.si() | succeed.si("never"),
         "chord": lambda: chord([succeed.si(1), fail.si()], succeed.si("never")),
     }

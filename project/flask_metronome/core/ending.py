@@ -36,6 +36,8 @@ class Ending:
     :param worker_id: with no fence, the worker whose attempt it is.
     :param pid: with no fence, the process of its pool that had it, if known.
     :param comes_back: the broker will deliver the message again.
+    :param not_replaced: the task that was to take over the run was not published:
+        this attempt still says how it ended.
     :param retry_after_seconds: instead of ``retry_at``, from when it is written.
     :param runtime_seconds: measured by whoever ran it, if it could.
     """
@@ -56,6 +58,7 @@ class Ending:
     retry_after_seconds: float | None = None
     lost_cause: str | None = None
     comes_back: bool = False
+    not_replaced: bool = False
     runtime_seconds: float | None = None
 
 

@@ -169,7 +169,7 @@ def _move_run(
         .where(
             runs.c.id == ending.run_id,
             runs.c.fence == fence,
-            runs.c.state == RunState.STARTED,
+            _is_held(ending),
             ~_has_ended(ending, fence),
         )
         .values(
@@ -181,6 +181,15 @@ def _move_run(
     return bool(changed.rowcount)
 
 
+def _is_held(ending: Ending) -> ColumnElement[bool]:
+    """Of a run: it is this attempt's to move."""
+    started = runs.c.state == RunState.STARTED
+    if not ending.not_replaced:
+        return started
+    handed_on = and_(runs.c.state == RunState.RETRYING, runs.c.reason == "replaced")
+    return or_(started, handed_on)
+
+
 def _may_end(ending: Ending) -> ColumnElement[bool]:
     """Of an attempt: it runs, or was only inferred to be lost a moment ago.
 
@@ -189,6 +198,8 @@ def _may_end(ending: Ending) -> ColumnElement[bool]:
     """
     state = attempts.c.state
     runs_still = state == AttemptState.RUNNING
+    if ending.not_replaced:
+        return or_(runs_still, state == AttemptState.IGNORED)
     if ending.state is AttemptState.LOST or ending.fence is None:
         return runs_still
     return or_(runs_still, and_(state == AttemptState.LOST, ~attempts.c.counted))
