@@ -25,11 +25,11 @@ from flask_metronome.database import Database
 from flask_metronome.endings import ending_from_state, fence_of, parent_run_of, run_of
 from flask_metronome.redaction import (
     ARGUMENT_LIMIT,
+    LOGGED_LIMIT,
     TRACEBACK_LIMIT,
     clip,
-    clip_middle,
+    excerpt,
     redact,
-    redact_text,
 )
 from flask_metronome.shown import patterns_of, shown_arguments
 from flask_metronome.state import State, state_of
@@ -94,15 +94,16 @@ class ResultBackend(BaseBackend):
         return super().encode_result(result, state)
 
     def prepare_exception(self, exc: Any, serializer: str | None = None) -> Any:
-        """Prepare an exception for storage, without secrets in its message.
+        """Prepare an exception for storage, without secrets or endless text.
 
         As its name and arguments with every serializer: a pickled exception could
         not be rid of its secrets.
         """
         prepared = super().prepare_exception(exc, serializer or "json")
         if isinstance(prepared, dict) and "exc_message" in prepared:
-            message = redact(prepared["exc_message"], self._patterns)
-            prepared["exc_message"] = message
+            prepared["exc_message"] = redact(
+                prepared["exc_message"], self._patterns, text_limit=LOGGED_LIMIT
+            )
         return prepared
 
     def task_result_exists(self, task_id: str) -> bool:
@@ -189,19 +190,12 @@ class ResultBackend(BaseBackend):
         }
         if self.app.conf.find_value_for_key("extended", "result"):
             given = getattr(request, "args", None), getattr(request, "kwargs", None)
-            args, kwargs = shown_arguments(self.app, about["name"], *given)
-            about |= {"args": self._argument(args), "kwargs": self._argument(kwargs)}
+            name, limit = about["name"], ARGUMENT_LIMIT
+            shown = shown_arguments(self.app, name, *given, text_limit=limit)
+            patterns = self._patterns_of(request)
+            texts = (_argument(value, patterns) for value in shown)
+            about |= dict(zip(("args", "kwargs"), texts, strict=True))
         return about
-
-    def _argument(self, value: Any) -> str | None:
-        if value is None:
-            return None
-        # as text with every serializer: it is there to be shown
-        try:
-            text = dumps(value, serializer="json")[2]
-        except EncodeError:
-            text = repr(value)
-        return clip(text, ARGUMENT_LIMIT)
 
     def _comes_back(self, request: Any, state: str, outcome: Any) -> bool:
         """Whether the broker keeps the message of an attempt that is lost."""
@@ -373,7 +367,18 @@ def _encoded(module: str, name: str, message: str | None) -> dict[str, Any]:
 def _traceback(trace: Any, patterns: Sequence[str]) -> str | None:
     if trace is None:
         return None
-    return clip_middle(redact_text(str(trace), patterns), 4 * TRACEBACK_LIMIT)
+    return excerpt(str(trace), patterns, 4 * TRACEBACK_LIMIT, both_ends=True)
+
+
+def _argument(value: Any, patterns: Sequence[str]) -> str | None:
+    """As text with every serializer: it is there to be shown."""
+    if value is None:
+        return None
+    try:
+        return clip(dumps(value, serializer="json")[2], ARGUMENT_LIMIT)
+    except EncodeError:
+        # it may hold objects, whose description may hold secrets
+        return excerpt(repr(value), patterns, ARGUMENT_LIMIT)
 
 
 def _text(value: Any) -> str | None:

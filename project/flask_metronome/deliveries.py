@@ -18,7 +18,7 @@ from celery.worker.request import Request
 from flask_metronome.core.ending import LostCause
 from flask_metronome.core.run import AttemptState
 from flask_metronome.endings import ending_from_state, ending_of, run_of
-from flask_metronome.redaction import redact_text
+from flask_metronome.redaction import MESSAGE_LIMIT, TRACEBACK_LIMIT, excerpt
 from flask_metronome.shown import patterns_of
 from flask_metronome.state import state_of
 from flask_metronome.store.ledger import ledger_of
@@ -29,8 +29,12 @@ logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 1.0
 #: The soft limit of one that has a shorter hard one: 1440 s of 1500 s.
 _SOFT_SHARE = 0.96
-#: Texts of events that may hold what the body returned or raised.
-_SHOWN = frozenset({"result", "exception", "traceback"})
+#: Texts of events that may hold what the body returned or raised, and the longest.
+_SHOWN = {
+    "result": MESSAGE_LIMIT,
+    "exception": MESSAGE_LIMIT,
+    "traceback": TRACEBACK_LIMIT,
+}
 #: Hard and soft time limit, in seconds.
 Limits = tuple[float | None, float | None]
 
@@ -75,10 +79,15 @@ class MetronomeRequest(Request):
         return super().cancel(pool, *args, **options)
 
     def send_event(self, type: str, **fields: Any) -> Any:
-        """Celery's event, which Flower shows, without secrets."""
-        for name in _SHOWN & fields.keys():
+        """Celery's event, which Flower shows, without secrets or endless text."""
+        for name in _SHOWN.keys() & fields.keys():
             if fields[name] is not None:
-                fields[name] = redact_text(str(fields[name]), self._patterns)
+                fields[name] = excerpt(
+                    str(fields[name]),
+                    self._patterns,
+                    _SHOWN[name],
+                    both_ends=name == "traceback",
+                )
         return super().send_event(type, **fields)
 
     @property

@@ -27,9 +27,7 @@ from flask_metronome.identity import own_worker_id
 from flask_metronome.redaction import (
     MESSAGE_LIMIT,
     TRACEBACK_LIMIT,
-    clip,
-    clip_middle,
-    redact_text,
+    excerpt,
 )
 
 RUN_HEADER = "metronome_run"
@@ -200,7 +198,7 @@ def _retry(
         error=error,
         trace=trace,
         redact=redact,
-        retry_reason=clip(redact_text(reason, redact), MESSAGE_LIMIT) or None,
+        retry_reason=excerpt(reason, redact, MESSAGE_LIMIT) or None,
         **_retry_time(retry),
     )
 
@@ -229,9 +227,9 @@ def _error_values(
         trace = "".join(tracebacks.format_exception(error))
     return {
         "error_type": name,
-        "error": clip(redact_text(str(error), redact), MESSAGE_LIMIT),
+        "error": excerpt(str(error), redact, MESSAGE_LIMIT),
         "traceback": None
         if trace is None
-        else clip_middle(redact_text(str(trace), redact), TRACEBACK_LIMIT),
+        else excerpt(str(trace), redact, TRACEBACK_LIMIT, both_ends=True),
         "fingerprint": fingerprint(error),
     }

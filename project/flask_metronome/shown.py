@@ -21,7 +21,14 @@ from celery.app.amqp import AMQP
 
 from flask_metronome.core.schedule import Definition
 from flask_metronome.history.values import AuditLine, RunView, ScheduleView
-from flask_metronome.redaction import MASK, key_matches, redact, redact_text, unmasked
+from flask_metronome.redaction import (
+    LOGGED_LIMIT,
+    MASK,
+    excerpt,
+    key_matches,
+    redact,
+    unmasked,
+)
 from flask_metronome.state import state_of
 
 View = TypeVar("View", bound=ScheduleView | RunView)
@@ -40,11 +47,16 @@ def patterns_of(app: Any, task: str | None) -> tuple[str, ...]:
 
 
 def shown_arguments(
-    app: Any, task: str | None, args: Any, kwargs: Any
+    app: Any,
+    task: str | None,
+    args: Any,
+    kwargs: Any,
+    *,
+    text_limit: int | None = None,
 ) -> tuple[Any, Any]:
     """Arguments as they may be shown; a secret one also where it has no key."""
     patterns = patterns_of(app, task)
-    shown = redact(args, patterns)
+    shown = redact(args, patterns, text_limit=text_limit)
     if isinstance(args, (list, tuple)) and args:
         names = _parameters(app.tasks.get(task))
         shown = [
@@ -52,7 +64,7 @@ def shown_arguments(
             for at, value in enumerate(shown)
         ]
         shown = tuple(shown) if isinstance(args, tuple) else shown
-    return shown, redact(kwargs, patterns)
+    return shown, redact(kwargs, patterns, text_limit=text_limit)
 
 
 def shown_values(app: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +121,7 @@ def as_meant(app: Any, given: Definition, stored: Definition | None) -> Definiti
 
 
 class ShowingLog(logging.Filter):
-    """Takes secrets out of what Celery's worker logs of tasks: results, errors."""
+    """Takes secrets, and endless text, out of what Celery's worker logs of tasks."""
 
     #: Celery's loggers that name arguments, results, errors or bodies of messages.
     LOGGERS = (
@@ -133,15 +145,17 @@ class ShowingLog(logging.Filter):
             # whole bodies, whose positional arguments have no names
             record.args = (*given[:1], *(MASK for _ in given[1:]))
         text = record.getMessage()
-        shown = redact_text(text, patterns)
+        shown = excerpt(text, patterns, LOGGED_LIMIT)
         if shown != text:
             record.msg, record.args = shown, ()
         if hasattr(record, "data"):
-            record.data = redact(record.data, patterns)
+            record.data = redact(record.data, patterns, text_limit=LOGGED_LIMIT)
         if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
             lines = "".join(traceback.format_exception(*record.exc_info))
             # handlers print this in place of the exception
-            record.exc_text = redact_text(lines.rstrip(), patterns)
+            record.exc_text = excerpt(
+                lines.rstrip(), patterns, LOGGED_LIMIT, both_ends=True
+            )
         return True
 
 
@@ -157,11 +171,13 @@ class ShowingAMQP(AMQP):
     def as_task_v2(self, task_id: str, name: str, *args: Any, **options: Any) -> Any:
         """Celery's, with a description that holds no secrets."""
         message = super().as_task_v2(task_id, name, *args, **options)
-        shown = shown_arguments(self.app, name, *message.body[:2])
+        limit = self.argsrepr_maxsize
+        shown = shown_arguments(self.app, name, *message.body[:2], text_limit=limit)
+        patterns = patterns_of(self.app, name)
         names = (("argsrepr", "args"), ("kwargsrepr", "kwargs"))
         for (header, field), value in zip(names, shown, strict=True):
             if options.get(header) is None:
-                text = repr(value)[: self.argsrepr_maxsize]
+                text = excerpt(repr(value), patterns, limit)
                 message.headers[header] = text
                 if message.sent_event:
                     message.sent_event[field] = text

@@ -23,7 +23,7 @@ from flask_metronome.dead_letters import close_letter, reason_of
 from flask_metronome.errors import NotFound
 from flask_metronome.history.runs import get_run
 from flask_metronome.operations import Operations
-from flask_metronome.redaction import ARGUMENT_LIMIT, clip, redact, redact_text
+from flask_metronome.redaction import ARGUMENT_LIMIT, clip, excerpt, redact
 from flask_metronome.state import State, state_of
 from metronome_broker import (
     BrokerError,
@@ -237,5 +237,5 @@ def _body(state: State, letter: DeadLetter) -> str:
     try:
         text = json.dumps(redact(json.loads(text), state.settings.redact))
     except ValueError:
-        text = redact_text(text, state.settings.redact)
+        return excerpt(text, state.settings.redact, ARGUMENT_LIMIT)
     return clip(text, ARGUMENT_LIMIT)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_metronome.redaction import MASK, clip, clip_middle, redact, redact_text
+from flask_metronome.redaction import (
+    MASK,
+    clip,
+    clip_middle,
+    excerpt,
+    redact,
+    redact_text,
+)
 from flask_metronome.settings import Settings
 
 PATTERNS = Settings.__dataclass_fields__["redact"].default
@@ -111,8 +119,40 @@ def test_text_is_what_any_database_keeps() -> None:
         assert cut("a\0b\ud800c", 99) == "a\ufffdb?c"
 
 
+@pytest.mark.parametrize("both_ends", [False, True])
+def test_an_excerpt_holds_no_secret_that_the_cut_goes_through(both_ends: bool) -> None:
+    # each edge of what is shown, or looked at, once goes through the secret
+    edges = (100, 300, 400, 8_100, 8_300, 8_400)
+    for near in (n for edge in edges for n in range(edge - 30, edge + 10, 2)):
+        for before, after in ((near, 10_000), (10_000, near)):
+            text = f"{'a ' * (before // 2)}token='hush hush' {'b ' * (after // 2)}end"
+            shown = excerpt(text, ("token",), 400, both_ends=both_ends)
+            assert "hush" not in shown
+            assert "more characters)" in shown
+            assert len(shown) < 500
+            assert shown.endswith("end") == both_ends
+    assert excerpt("token=a b", ("token",), 99) == "token=[redacted] b"
+
+
+@pytest.mark.parametrize("text", ["x", "a word ", "token=a ", "token=[", '"token": ['])
+def test_an_excerpt_of_much_costs_little(text: str) -> None:
+    started = time.process_time()
+    excerpt(text * 2_000_000, ("token",), 16_000, both_ends=True)
+    assert time.process_time() - started < 1
+
+
+def test_a_long_text_in_a_value_is_clipped() -> None:
+    shown = redact([{"a": "x" * 100_000}, 7], (), text_limit=100)
+    assert shown[0]["a"].startswith("x" * 100 + "… (cut,")
+    assert shown[1] == 7
+
+
 @pytest.mark.parametrize(
-    "text", ["x", "token", "a.", "a://", "token=", "a:", 'token="', "-", " ", "x = "]
+    "text",
+    [
+        *("x", "token", "a.", "a://", "token=", "a:", 'token="', "-", " ", "x = "),
+        *("token=[", '"token": [', "token='\\", 'token=["\\', "token=('"),
+    ],
 )
 def test_the_cost_follows_the_length_of_a_text(text: str) -> None:
     # at a cost that follows its square this would take hours
@@ -126,7 +166,20 @@ def test_the_cost_follows_the_length_of_a_text(text: str) -> None:
         ("-redis://me:s3cret@host/", "-redis://me:[redacted]@host/"),
         ("REDIS://me:s3cret@host/", "REDIS://me:[redacted]@host/"),
         ("my-token-2 = 'a b' c", "my-token-2 = [redacted] c"),
-        ('{"token": "a\\"b", "x": 1}', '{"token": [redacted]b", "x": 1}'),
+        ('{"token": "a\\"b", "x": 1}', '{"token": [redacted], "x": 1}'),
+        ("{'token': 'a\\'b', 'x': 1}", "{'token': [redacted], 'x': 1}"),
+        ("{'token': b'a b', 'x': 1}", "{'token': [redacted], 'x': 1}"),
+        ("{'tokens': ['a', 'b}'], 'x': 1}", "{'tokens': [redacted], 'x': 1}"),
+        ('{"token": {"a": ("b",)}, "x": 1}', '{"token": [redacted], "x": 1}'),
+        ("Login(token=Secret(value='a b'), n=1)", "Login(token=[redacted], n=1)"),
+        ('"{\\"token\\": \\"a b\\", 1}"', '"{\\"token\\": [redacted], 1}"'),
+        # cut off: nobody knows where it would have ended
+        ("{'tokens': ['a', 'b", "{'tokens': [redacted]"),
+        ("{'token': 'a b\nnext", "{'token': [redacted]\nnext"),
+        # a line of source in a traceback is not data
+        ("  token = fetch(\n    a)\nb", "  token = [redacted]\n    a)\nb"),
+        ('{"token": [\n "a"\n], "x": 1}', '{"token": [redacted], "x": 1}'),
+        ("Authorization: Token abc", "Authorization: Token [redacted]"),
         ("token=token=a b", "token=[redacted] b"),
         ("Authorization: Bearer abc.def", "Authorization: Bearer [redacted]"),
     ],
