@@ -20,6 +20,7 @@ from billiard.exceptions import (
 )
 from celery import states
 from celery.exceptions import Reject, Retry
+from celery.utils.serialization import UnpickleableExceptionWrapper
 
 from flask_metronome.core.ending import Ending, LostCause, fingerprint
 from flask_metronome.core.run import AttemptState
@@ -218,11 +219,7 @@ def _error_values(
 ) -> dict[str, Any]:
     if error is None:
         return {}
-    kind = type(error)
-    module = kind.__module__
-    name = (
-        kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
-    )
+    name = _kind(error)
     if trace is None and error.__traceback__ is not None:
         trace = "".join(tracebacks.format_exception(error))
     return {
@@ -231,5 +228,14 @@ def _error_values(
         "traceback": None
         if trace is None
         else excerpt(str(trace), redact, TRACEBACK_LIMIT, both_ends=True),
-        "fingerprint": fingerprint(error),
+        "fingerprint": fingerprint(name, error.__traceback__),
     }
+
+
+def _kind(error: BaseException) -> str:
+    """The type's full name; also of one that Celery stands another in for."""
+    if isinstance(error, UnpickleableExceptionWrapper):
+        module, name = error.exc_module, error.exc_cls_name
+    else:
+        module, name = type(error).__module__, type(error).__qualname__
+    return str(name if module == "builtins" else f"{module}.{name}")

@@ -11,8 +11,8 @@ from types import TracebackType
 
 from flask_metronome.core.run import AttemptState, RunState
 
-#: Frames of these packages are never what a failure is about.
-_FOREIGN = ("/celery/", "/kombu/", "/billiard/", "/flask_metronome/", "/vine/")
+#: Frames of these packages are not what a failure is about, if there are others.
+_FOREIGN = frozenset({"celery", "kombu", "billiard", "flask_metronome", "vine"})
 
 
 class LostCause(StrEnum):
@@ -90,10 +90,15 @@ def run_state_after(ending: Ending, on_lost: str) -> RunState:
     return _SAME[ending.state]
 
 
-def fingerprint(error: BaseException, trace: TracebackType | None = None) -> str:
-    """What groups equal failures: the exception's type and the top own frame."""
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    frames = traceback.extract_tb(trace or error.__traceback__)
-    own = [f for f in frames if not any(part in f.filename for part in _FOREIGN)]
-    where = f"{own[-1].filename}:{own[-1].name}" if own else ""
+def fingerprint(kind: str, trace: TracebackType | None) -> str:
+    """What groups equal failures: the exception's type and the last own function.
+
+    By its module's name: the same on every host, wherever the code lies there.
+    """
+    frames = [
+        (str(frame.f_globals.get("__name__")), frame.f_code.co_qualname)
+        for frame, _ in traceback.walk_tb(trace)
+    ]
+    own = [f for f in frames if f[0].partition(".")[0] not in _FOREIGN]
+    where = ":".join((own or frames or [("", "")])[-1])
     return hashlib.sha256(f"{kind}|{where}".encode()).hexdigest()
