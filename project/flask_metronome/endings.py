@@ -149,12 +149,17 @@ def _failure(
         soft = isinstance(error, SoftTimeLimitExceeded)
         more["reason"] = "soft_time_limit" if soft else "time_limit"
     elif isinstance(error, Reject):
-        return rejection(request, error, redact)
+        return rejection(request, error, redact, comes_back=comes_back)
     return ending_of(request, state, error=error, trace=trace, redact=redact, **more)
 
 
-def rejection(request: Any, reject: Reject, redact: Sequence[str]) -> Ending:
-    """The body refused the message, or its retry could not be published."""
+def rejection(
+    request: Any, reject: Reject, redact: Sequence[str], *, comes_back: bool
+) -> Ending:
+    """The body refused the message, or its retry could not be published.
+
+    :param comes_back: whether the broker can deliver the message again.
+    """
     cause = reject.reason if isinstance(reject.reason, BaseException) else None
     text = f"Rejected: {reject.reason}" if reject.reason else "Rejected"
     return ending_of(
@@ -163,7 +168,7 @@ def rejection(request: Any, reject: Reject, redact: Sequence[str]) -> Ending:
         error=cause or Rejected(text),
         redact=redact,
         reason="retry_publish_failed" if cause is not None else "rejected",
-        comes_back=bool(reject.requeue),
+        comes_back=comes_back and bool(reject.requeue),
     )
 
 

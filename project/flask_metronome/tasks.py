@@ -74,7 +74,7 @@ class MetronomeTask(Task):
         :raises Ignore: when the delivery must not run: it is a duplicate, was
             cancelled, has expired, or a predecessor is still running.
         :raises Reject: when the database stayed away; the broker keeps the
-            message.
+            message, unless it was acknowledged: then its run is published again.
         """
         request = self.request
         if request.called_directly or getattr(request, "metronome_begun", False):
@@ -158,7 +158,10 @@ class MetronomeTask(Task):
             ending = ending_of(request, AttemptState.IGNORED, reason="ignored")
             self._end(request, ending)
         elif isinstance(error, Reject):
-            self._end(request, rejection(request, error, self._patterns()))
+            ending = rejection(
+                request, error, self._patterns(), comes_back=self.acks_late
+            )
+            self._end(request, ending)
         return error
 
     def _traced_body(self, args: Any, kwargs: Any) -> Any:
@@ -178,8 +181,13 @@ class MetronomeTask(Task):
         try:
             claim = self._ledger().claim(_delivery(self.name, request))
         except DatabaseUnreachable as error:
-            logger.error("Run %s goes back to the broker: %s", request.id, error)
-            raise Reject(str(error), requeue=True) from error
+            if self.acks_late:
+                logger.error("Run %s goes back to the broker: %s", request.id, error)
+                raise Reject(str(error), requeue=True) from error
+            # its message is acknowledged already, and gone
+            logger.error("Run %s goes back to the outbox: %s", request.id, error)
+            self._ledger().hand_back(request.id, retries=request.retries or 0)
+            raise Ignore("not run: the database is away") from error
         if claim.verdict is not Verdict.CLAIM:
             raise Ignore(f"not run: {claim.verdict}")
         request.claimed_fence = claim.fence

@@ -24,13 +24,15 @@ from flask_metronome.database import Database, is_disconnect
 from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.settings import Settings
 from flask_metronome.spool import Outcome, Record, Spool
-from flask_metronome.store import claims, ends, results
+from flask_metronome.store import claims, ends, outbox, results
 from flask_metronome.store.claims import Claim, KeyTaken
 from flask_metronome.store.records import (
     Closing,
+    HandedBack,
     bare,
     read_closing,
     read_ending,
+    read_handed_back,
     read_result,
     record_of,
     runs_of,
@@ -150,6 +152,14 @@ class Ledger:
         closing = Closing(run_id=run_id, state=state, reason=reason, error=error)
         self._hand_over(lambda: self._close_or_keep(closing))
 
+    def hand_back(self, run_id: str, *, retries: int) -> None:
+        """Have a run's message sent again that no broker has: into the outbox.
+
+        For one that was acknowledged when the database was away for its claim.
+        """
+        handed_back = HandedBack(run_id=run_id, retries=retries)
+        self._keep(record_of(handed_back=handed_back))
+
     def start_writer(self) -> None:
         """From now on this process writes in a thread; for a worker's main one."""
         if self._writer is None or not self._writer.is_running:
@@ -181,6 +191,11 @@ class Ledger:
         with self._database.begin() as connection:
             now = self._database.now(connection) - timedelta(seconds=age_seconds)
             ends.close_unstarted(connection, **asdict(closing), now=now)
+
+    def _hand_back_once(self, handed_back: HandedBack) -> None:
+        with self._database.begin() as connection:
+            now = self._database.now(connection)
+            outbox.take_back(connection, **asdict(handed_back), now=now)
 
     def receive(self, run_id: str) -> None:
         """Note that this worker has that run's message; never raises or waits."""
@@ -284,12 +299,21 @@ class Ledger:
             logger.error("The spool is full: a task's end was dropped")
 
     def _replay_one(self, record: Record, age_seconds: float) -> Outcome:
-        closing = read_closing(record.get("closing"))
-        ending = read_ending(record.get("ending"))
-        result = read_result(record.get("result"))
+        try:
+            closing = read_closing(record.get("closing"))
+            handed_back = read_handed_back(record.get("handed_back"))
+            ending = read_ending(record.get("ending"))
+            result = read_result(record.get("result"))
+        except (KeyError, TypeError, ValueError):
+            # it must not block what comes after it
+            logger.exception("A spooled record cannot be understood")
+            self.spool.count_drop()
+            return "drop"
         try:
             if closing is not None:
                 self._close_once(closing, age_seconds=age_seconds)
+            elif handed_back is not None:
+                self._hand_back_once(handed_back)
             else:
                 self._write_once(ending, result, age_seconds=age_seconds)
         except Exception as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
 from worker_app_in_process import App
 
 from flask_metronome.core.ending import fingerprint
@@ -26,12 +27,11 @@ def trace_of(folder: Path, module: str, call: str, line: str = "1 / 0") -> Any:
     scope: dict[str, Any] = {"__name__": module}
     code = compile(BODY.format(line=line), str(folder / "tasks.py"), "exec")
     exec(code, scope)
-    try:
+    with pytest.raises(ZeroDivisionError) as raised:
         eval(call, scope)
-    except ZeroDivisionError as error:
-        assert error.__traceback__ is not None
-        return error.__traceback__.tb_next  # without this function
-    raise AssertionError(call)
+    trace = raised.value.__traceback__
+    assert trace is not None
+    return trace.tb_next  # without this function
 
 
 def mark(trace: TracebackType | None, kind: str = "ZeroDivisionError") -> str:

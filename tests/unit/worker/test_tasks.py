@@ -145,6 +145,42 @@ def test_without_a_database_the_message_goes_back(shop: App, report: Any) -> Non
     assert shop.store.run("r").state == "published"
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_acknowledged_message_without_a_database_is_sent_again(
+    shop: App, retries: int
+) -> None:
+    """The broker has forgotten it: its run goes back to the outbox."""
+    from test_backend import locked
+
+    @shop.metronome.task(name="shop.early", acks_late=False)
+    def early() -> str:
+        return "done"
+
+    state = {0: {}, 1: {"state": "retrying", "retries": 1}}[retries]
+    shop.store.add_run("r", **state)
+    with locked(shop):
+        _, answer = shop.trace(early, run_id="r", retries=retries)
+    assert isinstance(answer.info.retval, Ignore)
+    assert shop.ledger.replay() == 1
+    assert shop.store.run("r").state == "planned"
+    assert shop.store.run("r").publish_after is not None
+    shop.trace(early, run_id="r", retries=retries)
+    assert shop.store.run("r").state == "succeeded"
+
+
+@pytest.mark.parametrize(("late", "state"), [(True, "retrying"), (False, "failed")])
+def test_only_the_message_that_the_broker_still_has_comes_back(
+    shop: App, late: bool, state: str
+) -> None:
+    @shop.metronome.task(name="shop.refuses", acks_late=late)
+    def refuses() -> None:
+        raise Reject("later", requeue=True)
+
+    shop.store.add_run("r")
+    shop.trace(refuses, run_id="r")
+    assert shop.store.run("r").state == state
+
+
 def test_somebody_elses_run_id_is_not_claimed(shop: App, report: Any) -> None:
     shop.store.add_run("r")
     task_id, _ = shop.trace(report, 1, metronome_run="r")
