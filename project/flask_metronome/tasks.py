@@ -74,7 +74,8 @@ class MetronomeTask(Task):
         :raises Ignore: when the delivery must not run: it is a duplicate, was
             cancelled, has expired, or a predecessor is still running.
         :raises Reject: when the database stayed away; the broker keeps the
-            message, unless it was acknowledged: then its run is published again.
+            message. Where it cannot, for it is acknowledged or came back often,
+            the run is published again.
         """
         request = self.request
         if request.called_directly or getattr(request, "metronome_begun", False):
@@ -181,10 +182,10 @@ class MetronomeTask(Task):
         try:
             claim = self._ledger().claim(_delivery(self.name, request))
         except DatabaseUnreachable as error:
-            if self.acks_late:
+            if self.acks_late and not self._came_back_often(request):
                 logger.error("Run %s goes back to the broker: %s", request.id, error)
                 raise Reject(str(error), requeue=True) from error
-            # its message is acknowledged already, and gone
+            # its message is acknowledged and gone, or would soon be a dead letter
             logger.error("Run %s goes back to the outbox: %s", request.id, error)
             self._ledger().hand_back(request.id, retries=request.retries or 0)
             raise Ignore("not run: the database is away") from error
@@ -192,6 +193,11 @@ class MetronomeTask(Task):
             raise Ignore(f"not run: {claim.verdict}")
         request.claimed_fence = claim.fence
         request.metronome_since = time.monotonic()
+
+    def _came_back_often(self, request: Any) -> bool:
+        """Half of the lane's limit is left to workers that die."""
+        count = (request.headers or {}).get("x-delivery-count") or 0
+        return bool(count >= state_of(self.app).settings.delivery_limit // 2)
 
     def _end(self, request: Any, ending: Ending) -> None:
         if fence_of(request) is None or getattr(request, "metronome_ended", False):

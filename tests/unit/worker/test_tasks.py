@@ -145,6 +145,20 @@ def test_without_a_database_the_message_goes_back(shop: App, report: Any) -> Non
     assert shop.store.run("r").state == "published"
 
 
+def test_an_outage_makes_no_dead_letters(shop: App, report: Any) -> None:
+    """The broker counts how often it came back, and gives up in the end."""
+    from test_backend import locked
+
+    shop.store.add_run("r")
+    with locked(shop):
+        for count, kind in ((None, Reject), (9, Reject), (10, Ignore)):
+            headers = {"metronome_run": "r", "x-delivery-count": count}
+            _, answer = shop.trace(report, run_id="r", headers=headers)
+            assert isinstance(answer.info.retval, kind)
+    assert shop.ledger.replay() == 1
+    assert shop.store.run("r").state == "planned"
+
+
 @pytest.mark.parametrize("retries", [0, 1])
 def test_an_acknowledged_message_without_a_database_is_sent_again(
     shop: App, retries: int
