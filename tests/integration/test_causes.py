@@ -119,6 +119,7 @@ def test_a_killed_worker_of_acknowledged_tasks(site: Site, pool: str) -> None:
     )
     assert (site.run(fails).state, states(site, fails)) == ("lost", ["lost"])
     assert site.attempts(fails)[0].lost_cause == "worker_dead"
+    assert site.run(fails).reason == "worker_dead"
     assert "no sign of life" in site.run(fails).error
     # a beat publishes it again
     assert (site.run(reruns).state, states(site, reruns)) == ("planned", ["lost"])

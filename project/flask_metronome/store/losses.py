@@ -104,7 +104,7 @@ def _lose(
     if rows_changed(closed) == 0:
         return 0
     if row.run_id is not None:
-        _decide_lost_run(connection, row, said, rules, now)
+        _decide_lost_run(connection, row, cause, said, rules, now)
     return 1
 
 
@@ -115,7 +115,12 @@ _SAID = {
 
 
 def _decide_lost_run(
-    connection: Connection, row: Any, said: str, rules: LossRules, now: datetime
+    connection: Connection,
+    row: Any,
+    cause: LostCause,
+    said: str,
+    rules: LossRules,
+    now: datetime,
 ) -> None:
     """``rerun`` puts the run back into the outbox, ``fail`` ends it as lost."""
     mine = and_(
@@ -140,6 +145,7 @@ def _decide_lost_run(
             .where(mine)
             .values(
                 state=RunState.LOST,
+                reason=cause,
                 live_key=None,
                 finished_at=now,
                 error_type="Lost",

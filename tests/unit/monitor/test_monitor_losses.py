@@ -40,7 +40,7 @@ def test_an_attempt_is_lost_when_its_lease_is_ninety_seconds_old(
     ended = world.attempt_row(attempt)
     assert (ended.state, ended.lost_cause) == ("lost", "worker_dead")
     row = world.row(run)
-    assert (row.state, row.live_key) == ("lost", None)
+    assert (row.state, row.reason, row.live_key) == ("lost", "worker_dead", None)
     assert row.finished_at == world.now
     assert "celery@one" in row.error
 
