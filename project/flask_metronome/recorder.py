@@ -164,6 +164,11 @@ class Recorder:
         if own_worker_id() is None:
             set_worker_id(new_worker_id())
         self._ledger.start_writer()
+        if complaint := self._ledger.spool.complaint():
+            logger.error(
+                "What the database does not take will be lost, for want of a spool: %s",
+                complaint,
+            )
         self._lease = Lease(self._state, self._ledger, sender)
         self._lease.start()
 
@@ -252,6 +257,7 @@ class Lease:
             for name, work in (("lease", self._live), ("spool", self._replay))
         ]
         self._dropped = 0
+        self._said = ""
 
     def start(self) -> None:
         """Begin; the first heartbeat is written at once."""
@@ -285,12 +291,17 @@ class Lease:
                 count = self._ledger.replay(stop=self._over.is_set)
                 if count:
                     logger.info("%d spooled records are written", count)
+                self._said = ""
+            except OSError as error:
+                if str(error) != self._said:
+                    self._said = str(error)
+                    logger.error("The spool cannot be replayed: %s", error)
             except Exception:
                 logger.exception("The spool could not be replayed")
 
     def _beat(self) -> bool:
-        self._dropped += self._ledger.take_dropped()
         try:
+            self._dropped += self._ledger.take_dropped()
             words = self._words()
             with self._state.database.begin() as connection:
                 now = self._state.database.now(connection)

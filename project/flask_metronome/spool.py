@@ -65,8 +65,17 @@ class Spool:
         return sum(_size(path) for path in self._files(_OPEN, _TAKEN))
 
     def is_waiting(self) -> bool:
-        """Whether any record waits."""
-        return bool(self._files(_OPEN, _TAKEN))
+        """Whether any record waits that this process may read."""
+        return any(os.access(p, os.R_OK) for p in self._files(_OPEN, _TAKEN))
+
+    def complaint(self) -> str | None:
+        """Why no record can be kept, in words; ``None`` when one can."""
+        folder = self._folder
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            return None
+        return f"{folder} is no folder that this process may read and write"
 
     def waiting(self) -> list[Record]:
         """The records that wait, oldest first; for a look, they may go meanwhile."""
@@ -84,6 +93,7 @@ class Spool:
         A record may come twice after a crash: ``write`` must not mind.
 
         :param stop: asked before each record; ``True`` leaves the rest for later.
+        :raises OSError: the folder cannot be read or written.
         """
         if not self._folder.is_dir():
             return 0
@@ -105,9 +115,14 @@ class Spool:
             _append(self._own(_DROPPED), b"." * self._uncounted)
             self._uncounted = 0
 
+    def take_uncounted(self) -> int:
+        """How many this process dropped and could not note on the disk."""
+        count, self._uncounted = self._uncounted, 0
+        return count
+
     def take_dropped(self) -> int:
         """How many records were dropped since the last call, by any process."""
-        count, self._uncounted = self._uncounted, 0
+        count = self.take_uncounted()
         for path in self._files(_DROPPED):
             with suppress(OSError), locked(path, wait=False) as handle:
                 if handle is not None:
@@ -161,7 +176,7 @@ class Spool:
     def _files(self, *suffixes: str) -> list[Path]:
         try:
             names = sorted(os.listdir(self._folder))
-        except FileNotFoundError:
+        except OSError:
             return []
         return [self._folder / name for name in names if name.endswith(suffixes)]
 
@@ -183,6 +198,8 @@ class _Part:
 
     def lines(self) -> Iterator[_Line]:
         spooled = 0.0
+        if not os.access(self.path, os.R_OK):
+            return  # another user's: theirs to replay
         with self.path.open("rb") as file:
             file.seek(self.offset)
             end = self.offset

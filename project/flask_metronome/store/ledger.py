@@ -22,9 +22,10 @@ from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import RunState
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.errors import DatabaseUnreachable
+from flask_metronome.identity import own_worker_id
 from flask_metronome.settings import Settings
 from flask_metronome.spool import Outcome, Record, Spool
-from flask_metronome.store import claims, ends, outbox, results
+from flask_metronome.store import claims, ends, outbox, results, workers
 from flask_metronome.store.claims import Claim, KeyTaken
 from flask_metronome.store.records import (
     Closing,
@@ -103,7 +104,9 @@ class Ledger:
         """
         if time.monotonic() >= self._resting_until:
             try:
-                return self._write_once(ending, result, holder)
+                counts = self._write_once(ending, result, holder)
+                self._tell_dropped()
+                return counts
             except Exception as error:
                 # a soft time limit may strike in here, when the body is over
                 if not isinstance(error, SoftTimeLimitExceeded) and (
@@ -239,7 +242,11 @@ class Ledger:
         """
         give_up = min(give_up, time.monotonic() + _REST_SECONDS)
         while self.spool.is_waiting() and time.monotonic() < give_up:
-            self.replay(stop=lambda: time.monotonic() >= give_up)
+            try:
+                self.replay(stop=lambda: time.monotonic() >= give_up)
+            except OSError as error:
+                logger.error("The spool cannot be replayed: %s", error)
+                return
             if self.spool.is_waiting():
                 time.sleep(_FIRST_PAUSE)  # another process is at it, or it is away
 
@@ -296,7 +303,17 @@ class Ledger:
 
     def _keep(self, record: Record) -> None:
         if not self.spool.append(record):
-            logger.error("The spool is full: a task's end was dropped")
+            why = self.spool.complaint() or "it is full"
+            logger.error("A task's end was dropped, for want of a spool: %s", why)
+
+    def _tell_dropped(self) -> None:
+        """Tell what this process dropped when not even the disk took a note."""
+        if count := self.spool.take_uncounted():
+            try:
+                with self._database.begin() as connection:
+                    workers.count_dropped(connection, own_worker_id() or "", count)
+            except Exception:
+                self.spool.count_drop(count)
 
     def _replay_one(self, record: Record, age_seconds: float) -> Outcome:
         try:

@@ -60,6 +60,15 @@ def heartbeat(connection: Connection, beat: WorkerBeat, *, now: datetime) -> Non
         )
 
 
+def count_dropped(connection: Connection, worker_id: str, count: int) -> None:
+    """Add what a process of that worker had to drop."""
+    connection.execute(
+        update(workers)
+        .where(workers.c.id == worker_id)
+        .values(dropped=workers.c.dropped + count)
+    )
+
+
 def stop(connection: Connection, worker_id: str, *, now: datetime) -> None:
     """Note that a worker ended on purpose."""
     connection.execute(

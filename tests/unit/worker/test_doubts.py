@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
-from sqlalchemy import Connection, event, update
+from sqlalchemy import Connection, event, select, update
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, TimeoutError
 from worker_store import DELIVERY, ELSEWHERE, RUN, Store
 
@@ -20,8 +20,8 @@ from flask_metronome.core.claim import Verdict
 from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import AttemptState
 from flask_metronome.database import Database, is_disconnect
-from flask_metronome.identity import new_worker_id
-from flask_metronome.models import attempts
+from flask_metronome.identity import new_worker_id, set_worker_id
+from flask_metronome.models import attempts, workers
 from flask_metronome.settings import Settings
 from flask_metronome.store import results
 from flask_metronome.store.ledger import Ledger
@@ -268,6 +268,24 @@ def test_a_soft_limit_that_strikes_after_the_body_costs_no_outcome(
         row = results.find(c, RUN)
     assert row is not None
     assert row.result == b"1"
+
+
+def test_what_not_even_the_disk_could_note_is_counted_in_the_end(
+    store: Store, ledger: tuple[Ledger, Unconfirmed], tmp_path: Path
+) -> None:
+    made, _ = ledger
+    (tmp_path / "spool").touch()  # where its folder should be
+    store.add_run()
+    store.add_worker(ELSEWHERE)
+    store.claim()
+    set_worker_id(ELSEWHERE)
+    try:
+        made.hand_back("another", retries=0)
+        made.write(ending=Ending(run_id=RUN, retries=0, state=SUCCEEDED, fence=1))
+    finally:
+        set_worker_id(None)
+    with store.database.read() as c:
+        assert c.execute(select(workers.c.dropped)).scalar() == 1
 
 
 def test_a_late_result_replaces_nothing_newer(store: Store) -> None:

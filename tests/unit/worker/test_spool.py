@@ -94,6 +94,18 @@ def test_a_folder_that_cannot_be_made_drops(tmp_path: Path) -> None:
     assert not Spool(tmp_path / "file" / "spool").append({"n": 1})
 
 
+def test_a_folder_that_is_none_is_said_and_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Also one of another user: nothing may fail but the keeping itself."""
+    spool = Spool(tmp_path / "spool")
+    assert spool.complaint() is None
+    (tmp_path / "spool").touch()
+    assert "spool is no folder" in (spool.complaint() or "")
+    assert not spool.append({"n": 1})
+    assert (spool.is_waiting(), spool.waiting(), spool.size()) == (False, [], 0)
+    assert spool.replay(Database().write) == 0
+    assert spool.take_dropped() == 1
+
+
 def test_an_empty_spool_makes_no_folder(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     assert not spool.is_waiting()
