@@ -118,7 +118,7 @@ def test_every_chore_runs_and_judges(database: Database, settings: Settings) -> 
         database, "tick", next_due_at=due, miss_after_at=due + timedelta(seconds=30)
     )
     now = clock.moment
-    planned = _run(database, schedule, "planned", now)
+    planned = _run(database, schedule, "planned", now, publish_error="refused")
     expires = _run(
         database,
         schedule,

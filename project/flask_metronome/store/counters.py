@@ -152,7 +152,7 @@ def missed_cause(row: Any) -> MissedReason:
     say what catch-up decided about due times that the scheduler had missed, and
     a run whose publish failed may expire. The sum must not jump between causes.
     """
-    if row.catchup:
+    if row.catchup or row.reason == MissedReason.SCHEDULER_DOWN:
         return MissedReason.SCHEDULER_DOWN
     if row.reason == MissedReason.UNROUTABLE:
         return MissedReason.UNROUTABLE

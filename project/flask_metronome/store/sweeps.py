@@ -16,6 +16,8 @@ from sqlalchemy import (
     Connection,
     and_,
     case,
+    exists,
+    false,
     func,
     literal,
     or_,
@@ -29,7 +31,8 @@ from flask_metronome.core.longest_runtime import (
     usual_longest_seconds,
 )
 from flask_metronome.core.run import UNSTARTED, AttemptState, MissedReason, RunState
-from flask_metronome.models import attempts, runs, workers
+from flask_metronome.models import attempts, beats, runs, workers
+from flask_metronome.store.beats import UP_SECONDS
 from flask_metronome.store.upserts import comparable, plus_seconds, rows_changed
 
 #: A run that is released to the outbox after its grace is given this long.
@@ -63,12 +66,23 @@ def flag_unpublished(connection: Connection, *, batch: int, now: datetime) -> in
     )
     said = func.lower(runs.c.publish_error)
     unroutable = or_(said.like("%unroutable%"), said.like("%no_route%"))
+    # it was planned, by a beat that died then or by the monitor, and nobody was
+    # there to try: the broker has nothing to do with it
+    untried = and_(runs.c.publish_error.is_(None), runs.c.publish_tries == 0)
+    nobody = false() if _any_beat(connection, now) else untried
     reason = case(
-        (runs.c.catchup, MissedReason.SCHEDULER_DOWN.value),
+        (or_(runs.c.catchup, nobody), MissedReason.SCHEDULER_DOWN.value),
         (unroutable, MissedReason.UNROUTABLE.value),
         else_=MissedReason.PUBLISH_FAILED.value,
     )
     return _set(connection, condition, batch, now, missed=True, reason=reason)
+
+
+def _any_beat(connection: Connection, now: datetime) -> bool:
+    """Whether a beat lives."""
+    since = now - timedelta(seconds=UP_SECONDS)
+    alive = and_(beats.c.heartbeat_at >= since, beats.c.stopped_at.is_(None))
+    return bool(connection.scalar(select(exists().where(alive))))
 
 
 def expire(connection: Connection, *, batch: int, now: datetime) -> int:

@@ -193,7 +193,8 @@ def test_a_duplicate_after_the_fold_is_counted(world: Any) -> None:
 def test_a_miss_keeps_its_first_cause_whatever_the_run_comes_to(world: Any) -> None:
     monitor = world.settled()
     schedule = world.schedule()
-    run = world.run(schedule, "planned", publish_after=world.now)
+    tried = {"publish_after": world.now, "publish_error": "refused"}
+    run = world.run(schedule, "planned", **tried)
     world.wait(monitor, 31)
     assert _sum(world, "runs_missed", "publish_failed") == 1
     # the broker is back: published late, claimed, ended
@@ -243,6 +244,8 @@ def test_what_is_published_again_was_not_missed(world: Any) -> None:
         ({"state": "missed", "reason": "policy"}, "scheduler_down"),
         ({"state": "missed", "reason": "unroutable"}, "unroutable"),
         ({"state": "planned", "reason": "publish_failed"}, "publish_failed"),
+        ({"state": "planned", "reason": "scheduler_down"}, "scheduler_down"),
+        ({"state": "succeeded", "reason": "scheduler_down"}, "scheduler_down"),
         ({"state": "succeeded", "reason": None}, "publish_failed"),
         ({"state": "succeeded", "catchup": True}, "scheduler_down"),
         ({"state": "skipped", "reason": "overlap", "catchup": True}, "scheduler_down"),

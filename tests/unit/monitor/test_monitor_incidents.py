@@ -144,7 +144,8 @@ def test_missed_with_the_broker_away_closes_only_with_a_good_run(world: Any) -> 
     monitor = world.settled()
     after(world, monitor, schedule, "succeeded")
     world.clock.tick(1)
-    run = world.run(schedule, "planned", publish_after=world.now)
+    tried = {"publish_after": world.now, "publish_error": "refused"}
+    run = world.run(schedule, "planned", **tried)
     world.wait(monitor, 31)
     (one,) = found(world)
     assert (one.kind, one.cause) == ("missed", "publish_failed")

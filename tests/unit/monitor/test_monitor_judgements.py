@@ -19,7 +19,7 @@ def test_a_planned_run_is_not_missed_until_its_grace_is_over(
     world: Any, tick: str
 ) -> None:
     monitor = world.settled()
-    run = world.run(tick, "planned")
+    run = world.run(tick, "planned", publish_error="refused")
 
     world.clock.tick(30)
     assert world.sweep(monitor)["unpublished"] == 0
@@ -31,6 +31,26 @@ def test_a_planned_run_is_not_missed_until_its_grace_is_over(
     assert (row.state, row.missed, row.reason) == ("planned", True, "publish_failed")
     # judged once
     assert world.sweep(monitor)["unpublished"] == 0
+
+
+@pytest.mark.parametrize(
+    ("heard", "stopped", "reason"),
+    [
+        (15, False, "publish_failed"),
+        (15.1, False, "scheduler_down"),
+        (1, True, "scheduler_down"),
+    ],
+)
+def test_what_no_beat_tried_is_not_the_brokers_fault(
+    world: Any, tick: str, heard: float, stopped: bool, reason: str
+) -> None:
+    monitor = world.settled()
+    run = world.run(tick, "planned")
+    world.wait(monitor, 30)
+    world.clock.tick(1)
+    world.beat(heartbeat_at=world.ago(heard), stopped_at=world.now if stopped else None)
+    world.sweep(monitor)
+    assert (world.row(run).missed, world.row(run).reason) == (True, reason)
 
 
 def test_an_unroutable_run_says_so(world: Any, tick: str) -> None:
@@ -90,7 +110,8 @@ def test_a_deadline_expires_what_has_not_started(world: Any, tick: str) -> None:
 
 def test_an_expired_run_keeps_why_it_was_missed_first(world: Any, tick: str) -> None:
     monitor = world.settled()
-    run = world.run(tick, "planned", deadline_at=world.now + timedelta(seconds=60))
+    deadline = world.now + timedelta(seconds=60)
+    run = world.run(tick, "planned", deadline_at=deadline, publish_error="refused")
     world.wait(monitor, 80)
     row = world.row(run)
     assert (row.state, row.reason) == ("expired", "publish_failed")
