@@ -260,7 +260,11 @@ class Monitor:
         return chores
 
     def _judge(self) -> int:
-        judged = self._bounded(judging.judge, telling=self._telling)()
+        lease = self._settings.lease_seconds
+        judging_one = self._bounded(
+            judging.judge, telling=self._telling, lease_seconds=lease
+        )
+        judged = judging_one()
         self._has_backlog = judged >= self._batch * _MOST_ROUNDS
         return judged
 

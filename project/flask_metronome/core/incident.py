@@ -69,6 +69,8 @@ class Ended:
     """A run that has ended, or a span of due times that made no run.
 
     :param weight: the due times that it stands for.
+    :param in_the_way: it was left out for a run that goes on or waits its turn,
+        not for one that could not be sent or that no worker is there for.
     """
 
     id: str
@@ -77,6 +79,7 @@ class Ended:
     due_at: datetime
     ended_at: datetime
     weight: int = 1
+    in_the_way: bool = True
 
     @property
     def verdict(self) -> Verdict:
@@ -85,9 +88,11 @@ class Ended:
             return Verdict.BAD
         if self.state == RunState.SUCCEEDED:
             return Verdict.GOOD
-        if self.state == RunState.SKIPPED and self.reason == SkippedReason.OVERLAP:
-            return Verdict.BLOCKED
-        return Verdict.NOTHING
+        left_out = (self.state, self.reason) == (
+            RunState.SKIPPED,
+            SkippedReason.OVERLAP,
+        )
+        return Verdict.BLOCKED if left_out and self.in_the_way else Verdict.NOTHING
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

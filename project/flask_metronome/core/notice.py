@@ -109,9 +109,10 @@ def _lines(
         lines.append(f"Schedules: {named}")
     lines.append(f"Was due: {_at(incident['last_due_at'] or incident['bad_since'])}")
     lines.append(f"Instead: {incident['happened']}")
+    count = incident["bad_count"]
     lines.append(
         f"Since: {_at(incident['bad_since'])}, {_span(now - incident['bad_since'])}"
-        + (f", {incident['bad_count']} in a row" if incident["bad_count"] > 1 else "")
+        + (f", {count} in a row" if count > 1 and incident["schedule_key"] else "")
     )
     lines.append(f"Last good run: {_at(incident['last_good_at'])}")
     if incident["note"]:

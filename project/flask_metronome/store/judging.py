@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, update
@@ -20,10 +20,12 @@ from flask_metronome.core.notice import happened_words
 from flask_metronome.core.run import FINAL, UNSTARTED, RunState
 from flask_metronome.models import runs
 from flask_metronome.store import following, incidents, standing_rows
+from flask_metronome.store.blocking import in_the_way
 from flask_metronome.store.counters import ANNOUNCED, ENDED
 from flask_metronome.store.incidents import BLOCKED, RUNS, Opening
 from flask_metronome.store.standing_rows import Pending, Watched
 from flask_metronome.store.telling import Telling
+from flask_metronome.store.watch import LEASES
 
 _FINAL = sorted(state.value for state in FINAL)
 _UNSTARTED = sorted(state.value for state in UNSTARTED)
@@ -35,6 +37,7 @@ _COLUMNS = (
     runs.c.due_at,
     runs.c.task,
     runs.c.lane,
+    runs.c.concurrency_key,
     runs.c.state,
     runs.c.reason,
     runs.c.missed_from,
@@ -77,7 +80,12 @@ class _Case:
 
 
 def judge(
-    connection: Connection, *, batch: int, now: datetime, telling: Telling
+    connection: Connection,
+    *,
+    batch: int,
+    now: datetime,
+    telling: Telling,
+    lease_seconds: float,
 ) -> int:
     """Judge runs that have ended, in the order of their ends; how many."""
     found = connection.execute(
@@ -96,6 +104,11 @@ def judge(
     rows = [_filled(dict(row._mapping)) for row in found]
     if not rows:
         return 0
+    blocked = [row for row in rows if _ended(row).verdict is Verdict.BLOCKED]
+    alive_since = now - timedelta(seconds=LEASES * lease_seconds)
+    reasons = in_the_way(connection, blocked, alive_since=alive_since)
+    for row in blocked:
+        row["in_the_way"] = reasons[row["concurrency_key"]]
     following.follow(connection, rows, now)
     telling.runs(connection, rows, now)
     ended: dict[str, list[Row]] = defaultdict(list)
@@ -292,7 +305,7 @@ def _by_blocks(
             schedule=case.schedule,
             rule=BLOCKED,
             kind=Kind.BLOCKED,
-            happened="the run before was still going",
+            happened=blocked[-1]["in_the_way"],
             since=min(row["due_at"] for row in blocked),
             count=case.new.blocked_in_a_row,
             last_due_at=max(row["due_at"] for row in blocked),
@@ -306,7 +319,8 @@ def _by_blocks(
 
 
 def _filled(row: Mapping[str, Any]) -> Row:
-    return dict(row) | {"finished_at": row["finished_at"] or row["updated_at"]}
+    ended_at = row["finished_at"] or row["updated_at"]
+    return dict(row) | {"finished_at": ended_at, "in_the_way": ""}
 
 
 def _ended(row: Row) -> Ended:
@@ -317,6 +331,7 @@ def _ended(row: Row) -> Ended:
         due_at=row["due_at"],
         ended_at=row["finished_at"],
         weight=row["missed_count"] if row["missed_from"] is not None else 1,
+        in_the_way=row["in_the_way"] is not None,
     )
 
 

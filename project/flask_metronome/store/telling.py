@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, ColumnElement, Connection, and_, select
 
 from flask_metronome.core.event import (
     incident_event,
@@ -18,8 +18,8 @@ from flask_metronome.core.event import (
     run_routing_key,
 )
 from flask_metronome.core.notice import notice_of
-from flask_metronome.core.run import RUN_NAMESPACE
-from flask_metronome.models import incidents
+from flask_metronome.core.run import RUN_NAMESPACE, RunState
+from flask_metronome.models import incidents, runs
 from flask_metronome.store import message_outbox
 
 _MOST_MEMBERS = 200
@@ -127,15 +127,23 @@ class Telling:
 
 
 def members_of(connection: Connection, incident: Mapping[str, Any]) -> list[str]:
-    """The schedules that are part of an incident of many."""
+    """The schedules that are part of an incident of many, or wait in its lane."""
     if incident["schedule_key"] is not None:
         return []
-    return list(
-        connection.scalars(
-            select(incidents.c.schedule_key)
-            .where(incidents.c.part_of == incident["id"])
-            .distinct()
-            .order_by(incidents.c.schedule_key)
-            .limit(_MOST_MEMBERS)
-        )
+    key = incidents.c.schedule_key
+    parts = _named(connection, key, incidents.c.part_of == incident["id"])
+    if parts or not incident["lane"]:
+        return parts
+    waiting = and_(
+        runs.c.state.in_((RunState.PUBLISHED, RunState.RECEIVED)),
+        runs.c.lane == incident["lane"],
+        runs.c.late,
     )
+    return _named(connection, runs.c.schedule_key, waiting)
+
+
+def _named(
+    connection: Connection, key: Column[str], which: ColumnElement[bool]
+) -> list[str]:
+    statement = select(key).where(which).distinct().order_by(key).limit(_MOST_MEMBERS)
+    return list(connection.scalars(statement))

@@ -26,7 +26,8 @@ from flask_metronome.store.incidents import RUNS, STUCK, Incident, Opening
 from flask_metronome.store.telling import Telling
 from flask_metronome.store.watch import Workers
 
-#: A lane whose runs are late waits for a worker this long before somebody is told.
+#: Late runs lie in a lane for this long without a worker before somebody is told:
+#: what was due long ago may have come there only now.
 LANE_SECONDS = 60.0
 _OVER = {"paused": "paused", "retired": "retired"}
 
@@ -90,12 +91,12 @@ def judge_lanes(
             runs.c.lane,
             func.min(runs.c.fires_at).label("since"),
             func.max(runs.c.due_at).label("last"),
-            func.count().label("waiting"),
+            func.count(runs.c.schedule_id.distinct()).label("schedules"),
         )
         .where(
             runs.c.state.in_((RunState.PUBLISHED, RunState.RECEIVED)),
             runs.c.late,
-            runs.c.fires_at < waited,
+            func.coalesce(runs.c.published_at, runs.c.fires_at) < waited,
         )
         .group_by(runs.c.lane)
     ).all()
@@ -119,6 +120,7 @@ def _open_lane(
         now,
         bad_since=row.since,
         last_due_at=row.last,
+        bad_count=row.schedules,
     )
 
 
