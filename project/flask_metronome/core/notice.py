@@ -27,6 +27,12 @@ _HAPPENED = {
     "cap": "no beat planned it in time",
     "outside_window": "no beat planned it in time",
 }
+#: Close reasons that say nothing of good runs.
+_OVER = {
+    "paused": "the schedule was paused",
+    "retired": "the schedule was removed",
+    "by_hand": "somebody closed it",
+}
 _TITLES = {
     Kind.FAILED: "{key} failed",
     Kind.MISSED: "{key} was missed",
@@ -74,8 +80,12 @@ def notice_of(
     title = _title(incident)
     lines = _lines(incident, now, members)
     if what == "closed":
-        title = f"Good again: {title}"
-        lines.append(f"Closed: {_at(now)}, after {_span(now - incident['bad_since'])}")
+        why = _OVER.get(incident["close_reason"])
+        title = f"Closed: {title}" if why else f"Good again: {title}"
+        lasted = f"after {_span(now - incident['bad_since'])}"
+        lines.append(
+            f"Closed: {_at(now)}, {lasted}" + (f", because {why}" if why else "")
+        )
     elif what == "flapping":
         title = f"Goes up and down: {title}"
         lines.append(

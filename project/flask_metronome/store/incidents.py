@@ -25,7 +25,7 @@ from flask_metronome.core.incident import (
 from flask_metronome.core.notice import cause_words
 from flask_metronome.errors import Conflict, NotFound
 from flask_metronome.models import incidents
-from flask_metronome.store import audit
+from flask_metronome.store import audit, mutes
 from flask_metronome.store.dialects import insert_ignore
 from flask_metronome.store.standing_rows import Watched
 from flask_metronome.store.telling import Telling
@@ -139,8 +139,7 @@ def close(
         return False
     closed = dict(incident) | values
     telling.event(connection, closed, "closed", now)
-    quietly = who is not None or incident["notified_at"] is None or incident["muted"]
-    if not quietly:
+    if who is None and _is_heard_of(connection, incident, now):
         telling.notice(connection, closed, "closed", now)
     return True
 
@@ -154,8 +153,7 @@ def damp(
         .where(incidents.c.id == incident["id"], incidents.c.damped_at.is_(None))
         .values(damped_at=now)
     )
-    told = incident["notified_at"] is not None and not incident["muted"]
-    if rows_changed(changed) and told:
+    if rows_changed(changed) and _is_heard_of(connection, incident, now):
         telling.notice(connection, incident, "flapping", now)
 
 
@@ -346,6 +344,12 @@ def _recount(connection: Connection, groups: Iterable[str]) -> None:
                 bad_count=count, last_due_at=connection.execute(newest).scalar_one()
             )
         )
+
+
+def _is_heard_of(connection: Connection, incident: Incident, now: datetime) -> bool:
+    """Whether somebody was told of it, and may be told more."""
+    told = incident["notified_at"] is not None and not incident["muted"]
+    return told and not mutes.hold(connection, incident, now)
 
 
 def _get_open(connection: Connection, incident_id: str) -> Incident:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, or_, select, update
 
 from flask_metronome.errors import InputInvalid, NotFound
-from flask_metronome.models import mutes
+from flask_metronome.models import incidents, mutes
 from flask_metronome.store import audit
 from flask_metronome.store.upserts import rows_changed
 
@@ -100,6 +100,24 @@ def scopes_now(connection: Connection, now: datetime) -> frozenset[str]:
             )
         )
     )
+
+
+def hold(connection: Connection, incident: Any, now: datetime) -> bool:
+    """Whether nobody is told of an incident at this instant.
+
+    One of many schedules is muted when each of them is.
+    """
+    scopes = scopes_now(connection, now)
+    if not scopes or is_muted(scopes, incident):
+        return bool(scopes)
+    if incident["schedule_key"] is not None:
+        return False
+    parts = connection.execute(
+        select(incidents.c.lane, incidents.c.schedule_key)
+        .where(incidents.c.part_of == incident["id"])
+        .distinct()
+    ).all()
+    return bool(parts) and all(is_muted(scopes, part._mapping) for part in parts)
 
 
 def is_muted(scopes: Iterable[str], incident: Any) -> bool:

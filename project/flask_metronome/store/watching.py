@@ -239,10 +239,9 @@ def notify(
     if not telling.channels:
         return 0
     found = _untold(connection, batch, now, delay_seconds, again_seconds)
-    scopes = mutes.scopes_now(connection, now) if found else frozenset()
     told = 0
     for incident in found:
-        muted = mutes.is_muted(scopes, incident)
+        muted = mutes.hold(connection, incident, now)
         if muted != incident["muted"]:
             _set(connection, incident["id"], muted=muted)
         if muted:

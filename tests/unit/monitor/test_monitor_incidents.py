@@ -12,7 +12,6 @@ from sqlalchemy import select
 from flask_metronome.models import incidents, messages
 from flask_metronome.monitor import Monitor
 from flask_metronome.store import incidents as incident_store
-from flask_metronome.store import mutes
 from flask_metronome.store.telling import Telling
 
 QUIET = Telling()
@@ -221,27 +220,6 @@ def test_up_and_down_is_told_once_and_closes_after_a_quiet_hour(told: Any) -> No
     assert said(told)[-1] == "closed"
 
 
-def test_muted_is_recorded_and_told_when_the_mute_is_over(told: Any) -> None:
-    schedule = told.schedule(lane="mail")
-    monitor = told.settled()
-    with told.database.begin() as connection:
-        mutes.add(
-            connection,
-            scope="lane:mail",
-            from_at=None,
-            until_at=told.ago(-100),
-            reason="works",
-            who="me",
-            now=told.now,
-        )
-    after(told, monitor, schedule, "failed")
-    assert (found(told)[0].muted, said(told)) == (True, [])
-    told.wait(monitor, 98)
-    assert said(told) == []
-    told.wait(monitor, 2)
-    assert (found(told)[0].muted, said(told)) == (False, ["opened"])
-
-
 def test_acknowledged_is_not_reminded_of(told: Any) -> None:
     one, other = told.schedule("one"), told.schedule("other")
     monitor = told.settled()
@@ -288,6 +266,14 @@ def test_a_paused_schedule_has_no_incident(told: Any) -> None:
     told.sweep(monitor)
     (row,) = found(told)
     assert (row.state, row.close_reason) == ("closed", "paused")
+    with told.database.read() as connection:
+        closed = messages.c.type == "incident.closed"
+        (body,) = connection.scalars(
+            select(messages.c.body).where(closed, messages.c.kind == "notice")
+        )
+    # nothing is good again
+    assert body["data"]["title"] == "[Metronome] Closed: tick failed"
+    assert "because the schedule was paused" in body["data"]["text"]
 
 
 def test_blocked_and_stuck(world: Any) -> None:
