@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from flask_metronome.errors import SettingInvalid
 from flask_metronome.settings import PREFIX, Settings
 from metronome_monitoring.notify.apprise_channel import apprise
 from metronome_monitoring.notify.channel import Channel, ChannelInvalid
 from metronome_monitoring.notify.mail import mail
-from metronome_monitoring.notify.webhook import webhook
+from metronome_monitoring.notify.webhook import keys_of, webhook
+
+T = TypeVar("T")
 
 
 def channels_of(settings: Settings) -> tuple[Channel, ...]:
@@ -22,9 +24,13 @@ def channels_of(settings: Settings) -> tuple[Channel, ...]:
     found: list[Channel] = []
     if settings.smtp_url or settings.mail_to or settings.mail_from:
         found.append(_mail(settings))
-    for url in settings.webhook_urls:
-        secret = settings.webhook_secret
-        found.append(_made("WEBHOOK_URLS", webhook, url, secret=secret))
+    secret = settings.webhook_secret
+    if secret is not None:
+        _made("WEBHOOK_SECRET", keys_of, secret)
+    found += [
+        _made("WEBHOOK_URLS", webhook, url, secret=secret)
+        for url in settings.webhook_urls
+    ]
     found += [_made("NOTIFY_URLS", apprise, url) for url in settings.notify_urls]
     return tuple(found)
 
@@ -44,9 +50,9 @@ def _mail(settings: Settings) -> Channel:
     )
 
 
-def _made(name: str, make: Callable[..., Channel], url: str, **more: Any) -> Channel:
+def _made(name: str, make: Callable[..., T], value: str, **more: Any) -> T:
     try:
-        return make(url, **more)
+        return make(value, **more)
     except ChannelInvalid as error:
         # not what came: it may hold a password
         raise SettingInvalid(PREFIX + name, str(error), "…") from None

@@ -62,7 +62,8 @@ environment. An unknown name or a wrong value is an error that names it.
 ``WEBHOOK_URLS``               what notifications are posted to (list); hosts
                                of the own network are allowed
 ``WEBHOOK_SECRET``             signs them (Standard Webhooks); text, or
-                               ``whsec_`` and base64
+                               ``whsec_`` and base64; text that is base64 of
+                               24 bytes or more gets a signature for either
 ``NOTIFY_URLS``                Apprise URLs (list; extra ``notify``)
 ``NOTIFY_DELAY_SECONDS``       wait before telling of an incident that may be
                                part of a greater one (30)

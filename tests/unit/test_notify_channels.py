@@ -123,6 +123,7 @@ def test_a_mail_arrives_in_its_thread(mails: Mails) -> None:
     assert found["Subject"] == "[Metronome] daily failed"
     assert (found["From"], found["To"]) == ("m@shop.example", "a@x.example, b@x")
     assert found["References"] == "<i1@metronome>"
+    assert found["Date"] == "Fri, 15 Jan 2027 08:00:00 +0000"
     assert found.get_payload(decode=True).decode().split() == NOTE.text.split()
     assert "p@ss" not in repr(channel) + channel.shown + channel.id
 
@@ -171,6 +172,23 @@ def test_a_webhook_is_signed_as_standard_webhooks_say(
     assert json.loads(body) == NOTE.body
 
 
+@pytest.mark.parametrize("prefix", ["whsec_", ""])
+def test_a_key_without_its_prefix_is_read_either_way(hooks: Hooks, prefix: str) -> None:
+    key = bytes(range(24))
+    secret = prefix + base64.b64encode(key).decode()
+    webhook(hooks.url, secret=secret).send(NOTE)
+    ((headers, body),) = hooks.found
+    found = {name.lower(): value for name, value in headers.items()}
+    signatures = set(found["webhook-signature"].split())
+    signed = b"msg-1.1800000000." + body
+    digests = (
+        hmac.new(each, signed, hashlib.sha256).digest()
+        for each in (key, secret.encode())
+    )
+    by_key, by_text = (f"v1,{base64.b64encode(one).decode()}" for one in digests)
+    assert signatures == ({by_key} if prefix else {by_key, by_text})
+
+
 @pytest.mark.parametrize(
     ("status", "final"),
     [(302, False), (307, False), (400, False), (410, True), (429, False), (503, False)],
@@ -217,7 +235,13 @@ def test_apprise_sends_by_its_own_urls(hooks: Hooks) -> None:
         ("SMTP_URL", {"mail_from": "a@x", "mail_to": "b@x"}),
         ("WEBHOOK_URLS", {"webhook_urls": "ftp://host/s3cret"}),
         ("WEBHOOK_URLS", {"webhook_urls": "https://u:s3cret@host/"}),
-        ("WEBHOOK_URLS", {"webhook_urls": "https://h", "webhook_secret": "whsec_!"}),
+        ("WEBHOOK_SECRET", {"webhook_urls": "https://h", "webhook_secret": "whsec_!"}),
+        ("WEBHOOK_SECRET", {"webhook_urls": "https://h", "webhook_secret": "whsec_"}),
+        ("WEBHOOK_URLS", {"webhook_urls": "https://h/s3cret-ä"}),
+        (
+            "SMTP_URL",
+            {"smtp_url": "smtp://u:s3cret-ä@h", "mail_from": "a@x", "mail_to": "b@x"},
+        ),
         ("NOTIFY_URLS", {"notify_urls": "nonsense://s3cret"}),
         ("EVENTS", {"events": "maybe"}),
     ],

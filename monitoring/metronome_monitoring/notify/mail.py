@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -82,6 +83,7 @@ class Mail:
         message["Subject"] = " ".join(notification.title.split())
         message["From"] = self.sender
         message["To"] = ", ".join(self.receivers)
+        message["Date"] = datetime.fromtimestamp(notification.timestamp, UTC)
         message["Message-ID"] = f"<{notification.id}@metronome>"
         message["Auto-Submitted"] = "auto-generated"
         incident = notification.body.get("data", {}).get("incident")
@@ -104,6 +106,10 @@ def mail(url: str, *, sender: str, receivers: tuple[str, ...]) -> Mail:
         raise ChannelInvalid(_EXPECTED) from None
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ChannelInvalid(_EXPECTED)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not (user + password).isascii():
+        # smtplib cannot send them
+        raise ChannelInvalid("a user and a password in ASCII")
     options = parse_qs(parts.query)
     if set(options) - {"starttls"}:
         raise ChannelInvalid(_EXPECTED)
@@ -112,8 +118,8 @@ def mail(url: str, *, sender: str, receivers: tuple[str, ...]) -> Mail:
         port=port or _PORTS[parts.scheme],
         sender=sender,
         receivers=receivers,
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
+        user=user or None,
+        password=password or None,
         tls=parts.scheme == "smtps",
         starttls=options.get("starttls", ["false"])[-1].lower() in _YES,
     )

@@ -8,7 +8,6 @@ cannot send us on to somewhere else.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import http.client
@@ -28,6 +27,8 @@ from metronome_monitoring.notify.channel import (
 )
 
 _PREFIX = "whsec_"
+#: Standard Webhooks wants keys of 24 to 64 bytes.
+_LEAST_KEY_BYTES = 24
 _MOST_READ_BYTES = 2048
 
 
@@ -41,11 +42,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Webhook:
     """One URL that takes notifications.
 
-    :param secret: the key of the signature; ``None``: unsigned.
+    :param keys: of the signatures, one each; none: unsigned.
     """
 
     url: str = field(repr=False)
-    secret: bytes | None = field(default=None, repr=False)
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
     kind: str = "webhook"
 
     @property
@@ -88,9 +89,10 @@ class Webhook:
             "webhook-id": notification.id,
             "webhook-timestamp": str(notification.timestamp),
         }
-        if self.secret is not None:
-            headers["webhook-signature"] = signature(
-                self.secret, notification.id, notification.timestamp, body
+        if self.keys:
+            headers["webhook-signature"] = " ".join(
+                signature(key, notification.id, notification.timestamp, body)
+                for key in self.keys
             )
         return headers
 
@@ -105,7 +107,7 @@ def signature(secret: bytes, message_id: str, timestamp: int, body: bytes) -> st
 def webhook(url: str, *, secret: str | None) -> Webhook:
     """The channel of a URL.
 
-    :param secret: text, or ``whsec_`` and the base64 of the key.
+    :param secret: see :func:`keys_of`; ``None``: unsigned.
     :raises ChannelInvalid: the URL or the secret cannot be used.
     """
     parts = urlsplit(url)
@@ -113,13 +115,31 @@ def webhook(url: str, *, secret: str | None) -> Webhook:
         raise ChannelInvalid("http:// or https:// URLs")
     if parts.username or parts.password:
         raise ChannelInvalid("URLs without user and password")
-    return Webhook(url=url, secret=None if secret is None else _key(secret))
+    if not url.isascii():
+        raise ChannelInvalid("URLs in ASCII, other letters encoded")
+    return Webhook(url=url, keys=() if secret is None else keys_of(secret))
 
 
-def _key(secret: str) -> bytes:
-    if not secret.startswith(_PREFIX):
-        return secret.encode()
+def keys_of(secret: str) -> tuple[bytes, ...]:
+    """The keys that a secret stands for.
+
+    :param secret: text, or ``whsec_`` and the base64 of the key. Text that is the
+        base64 of a key itself stands for two: the libraries of Standard Webhooks
+        read it with or without ``whsec_``.
+    :raises ChannelInvalid: there is no base64 after ``whsec_``.
+    """
+    key = _decoded(secret.removeprefix(_PREFIX))
+    if secret.startswith(_PREFIX):
+        if not key:
+            raise ChannelInvalid("base64 after whsec_")
+        return (key,)
+    text = secret.encode()
+    return (text, key) if len(key) >= _LEAST_KEY_BYTES else (text,)
+
+
+def _decoded(secret: str) -> bytes:
+    """The key that this is the base64 of; empty: of none."""
     try:
-        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except binascii.Error:
-        raise ChannelInvalid("base64 after whsec_") from None
+        return base64.b64decode(secret, validate=True)
+    except ValueError:
+        return b""
