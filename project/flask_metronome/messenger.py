@@ -1,7 +1,8 @@
 """The messenger: sends what lies in the outbox of notifications and events.
 
-A thread in the monitor's process. It holds no lock and no transaction while it
-sends, so that a slow mail server holds up neither a sweep nor another monitor.
+Threads in the monitor's process, one a channel. They hold no lock and no transaction
+while they send, so that a slow mail server holds up neither a sweep nor another
+monitor, and no other channel.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -30,7 +32,8 @@ _log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 #: A message claimed by a monitor that died is sent by another after this.
 LEASE_SECONDS = 60.0
-_BATCH = 4
+#: A slow channel must not keep claimed what it does not come to in time.
+_BATCH = 1
 _EVENT_BATCH = 200
 
 
@@ -53,30 +56,40 @@ def telling_of(settings: Settings) -> Telling:
 
 
 class Messenger:
-    """Sends notifications, one after the other.
+    """Sends the notifications of a channel, one after the other.
 
-    :param channels: where to; a message for another one is given up.
+    :param channel: where to.
+    :param others: ids of channels that somebody else sends to; what is for a
+        channel that is neither is given up.
     """
 
-    def __init__(self, database: Database, channels: Sequence[Channel]) -> None:
+    def __init__(
+        self, database: Database, channel: Channel, *, others: Collection[str] = ()
+    ) -> None:
         self._database = database
-        self._channels = {channel.id: channel for channel in channels}
+        self._channel = channel
+        self._others = frozenset(others)
 
     def turn(self) -> int:
         """Send what is there to be sent; how many messages were tried."""
         with self._database.begin() as connection:
             now = self._database.now(connection)
             claimed = message_outbox.claim(
-                connection, NOTICE, now=now, lease_seconds=LEASE_SECONDS, limit=_BATCH
+                connection,
+                NOTICE,
+                now=now,
+                lease_seconds=LEASE_SECONDS,
+                limit=_BATCH,
+                leave=self._others,
             )
         for message in claimed:
             self._send(message, int(now.timestamp()))
         return len(claimed)
 
     def _send(self, message: Message, timestamp: int) -> None:
-        channel = self._channels.get(message.destination)
+        channel = self._channel
         kind = message.destination.partition(":")[0]
-        if channel is None:
+        if message.destination != channel.id:
             why = "the channel is not set up any more"
             self._record_failed(message, kind, NotSent(why, final=True))
             return
@@ -177,9 +190,13 @@ class MessengerThreads:
         self._stop = threading.Event()
         self._events: EventPublisher | None = None
         self._threads: list[threading.Thread] = []
-        channels = channels_of(state.settings)
-        if channels:
-            self._add("metronome-notices", Messenger(state.database, channels).turn)
+        channels = {channel.id: channel for channel in channels_of(state.settings)}
+        for name, channel in channels.items():
+            # each in a thread: one that is away or slow holds up no other
+            messenger = Messenger(
+                state.database, channel, others=channels.keys() - {name}
+            )
+            self._add(f"metronome-{channel.kind}", messenger.turn)
         if state.settings.events:
             self._events = EventPublisher(state)
             self._add("metronome-events", self._events.turn)
@@ -194,8 +211,9 @@ class MessengerThreads:
         self._stop.set()
         if self._events is not None:
             self._events.close()
+        ends = time.monotonic() + timeout_seconds
         for thread in self._threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _add(self, name: str, turn: Callable[[], int]) -> None:
         thread = threading.Thread(

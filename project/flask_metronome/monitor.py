@@ -285,6 +285,11 @@ class Monitor:
 
     def _prunes(self) -> dict[str, Chore]:
         history, result = self._settings.history_days, self._settings.result_days
+        sent = {
+            message_outbox.EVENT: self._telling.events,
+            message_outbox.NOTICE: bool(self._telling.channels),
+        }
+        unsent = tuple(kind for kind, wanted in sent.items() if not wanted)
         return {
             "runs_pruned": self._bounded(retention.prune_runs, days=history),
             "attempts_pruned": self._bounded(
@@ -293,7 +298,7 @@ class Monitor:
             "results_pruned": self._bounded(retention.prune_results, days=result),
             "processes_pruned": self._bounded(retention.prune_processes),
             "incidents_pruned": self._bounded(retention.prune_incidents, days=history),
-            "messages_pruned": self._bounded(message_outbox.prune),
+            "messages_pruned": self._bounded(message_outbox.prune, unsent=unsent),
         }
 
     def _bounded(self, step: Callable[..., int], **more: Any) -> Chore:

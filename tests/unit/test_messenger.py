@@ -45,7 +45,7 @@ class Post:
     wire: Wire = field(default_factory=Wire)
 
     def messenger(self) -> Messenger:
-        return Messenger(self.database, [self.wire])
+        return Messenger(self.database, self.wire)
 
     def put(self, *, id: str = "m1", destination: str = "mail:1") -> None:
         row = message_outbox.row(
@@ -125,9 +125,24 @@ def test_a_final_refusal_and_a_channel_that_is_gone_are_given_up(post: Post) -> 
     post.put()
     post.put(id="m2", destination="webhook:gone")
     post.wire.error = NotSent("gone", final=True)
-    post.messenger().turn()
+    messenger = post.messenger()
+    assert [messenger.turn() for _ in range(3)] == [1, 1, 0]
     assert {post.row(name).state for name in ("m1", "m2")} == {"failed"}
     assert "not set up" in post.row("m2").error
+
+
+def test_a_channel_leaves_what_is_for_another_to_it(post: Post) -> None:
+    hook = Wire(kind="webhook", id="webhook:1", error=NotSent("away"))
+    for number in range(3):
+        post.put(id=f"h{number}", destination=hook.id)
+    post.put()
+    mails = Messenger(post.database, post.wire, others=[hook.id])
+    hooks = Messenger(post.database, hook, others=[post.wire.id])
+    assert [mails.turn(), mails.turn()] == [1, 0]
+    assert [one.id for one in post.wire.sent] == ["m1"]
+    # one after the other: what it does not come to is not claimed
+    assert hooks.turn() == 1
+    assert sum(post.row(f"h{number}").tries for number in range(3)) == 1
 
 
 def test_one_that_is_being_sent_is_not_sent_twice(post: Post) -> None:
@@ -156,7 +171,8 @@ def test_one_that_is_being_sent_is_not_sent_twice(post: Post) -> None:
 def test_what_was_settled_long_ago_goes(post: Post) -> None:
     post.put()
     post.put(id="m2")
-    post.messenger().turn()
+    messenger = post.messenger()
+    assert [messenger.turn() for _ in range(2)] == [1, 1]
     post.put(id="m3")
     post.clock.tick(29 * 86_400)
 
@@ -168,3 +184,18 @@ def test_what_was_settled_long_ago_goes(post: Post) -> None:
     post.clock.tick(2 * 86_400)
     assert pruned() == 2
     assert post.row("m3").state == "pending"
+
+
+def test_what_nothing_is_set_up_to_send_is_given_up(post: Post) -> None:
+    post.put()
+
+    def pruned(*unsent: str) -> int:
+        with post.database.begin() as connection:
+            return message_outbox.prune(
+                connection, batch=9, now=post.clock.moment, unsent=unsent
+            )
+
+    assert (pruned(), pruned(message_outbox.EVENT)) == (0, 0)
+    assert post.row().state == "pending"
+    assert pruned(message_outbox.NOTICE) == 1
+    assert (post.row().state, post.messenger().turn()) == ("failed", 0)

@@ -7,12 +7,12 @@ at least once, always under the same id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, and_, delete, select, update
 
 from flask_metronome.models import messages
 from flask_metronome.store import counters
@@ -79,8 +79,12 @@ def claim(
     now: datetime,
     lease_seconds: float,
     limit: int,
+    leave: Collection[str] = (),
 ) -> list[Message]:
-    """Take messages that nobody is sending, oldest first."""
+    """Take messages that nobody is sending, oldest first.
+
+    :param leave: destinations whose messages somebody else sends.
+    """
     rows = connection.execute(
         select(
             messages.c.id,
@@ -93,6 +97,7 @@ def claim(
             messages.c.state == "pending",
             messages.c.kind == kind,
             messages.c.next_try_at <= now,
+            messages.c.destination.not_in(leave),
         )
         .order_by(messages.c.next_try_at)
         .limit(limit)
@@ -181,9 +186,14 @@ def count(connection: Connection, channel: str, outcome: str) -> None:
     counters.add(connection, {key: 1})
 
 
-def prune(connection: Connection, *, batch: int, now: datetime) -> int:
-    """Delete what was settled long enough ago."""
-    gone = 0
+def prune(
+    connection: Connection, *, batch: int, now: datetime, unsent: Collection[str] = ()
+) -> int:
+    """Delete what was settled long enough ago.
+
+    :param unsent: kinds that nobody is set up to send any more: given up.
+    """
+    gone = _give_up(connection, unsent, batch, now) if unsent else 0
     for kind, stays in ((EVENT, _EVENT_STAYS), (NOTICE, _NOTICE_STAYS)):
         ids = connection.scalars(
             select(messages.c.id)
@@ -198,3 +208,19 @@ def prune(connection: Connection, *, batch: int, now: datetime) -> int:
             connection.execute(delete(messages).where(messages.c.id.in_(ids)))
         gone = max(gone, len(ids))
     return gone
+
+
+def _give_up(
+    connection: Connection, kinds: Collection[str], batch: int, now: datetime
+) -> int:
+    waiting = and_(messages.c.state == "pending", messages.c.kind.in_(kinds))
+    ids = connection.scalars(select(messages.c.id).where(waiting).limit(batch)).all()
+    if ids:
+        connection.execute(
+            update(messages)
+            .where(messages.c.id.in_(ids), waiting)
+            .values(
+                state="failed", error="nothing is set up to send it", settled_at=now
+            )
+        )
+    return len(ids)

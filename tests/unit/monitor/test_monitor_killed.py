@@ -75,14 +75,14 @@ def told(world: Any, killed_after: int) -> tuple[int, list[str]]:
     first._database = mortal
     try:
         world.sweep(first)
-        Messenger(mortal, [hook]).turn()
+        Messenger(mortal, hook).turn()
     except Killed:
         pass
     world.clock.tick(max(LEASE_TTL_SECONDS, LEASE_SECONDS) + 1)
     second = world.monitor()
     for _ in range(2):
         assert world.sweep(second).elected
-        Messenger(whole, [hook]).turn()
+        Messenger(whole, hook).turn()
         world.clock.tick(1)
     return mortal.commits, hook.sent
 
@@ -142,10 +142,10 @@ def test_one_killed_after_sending_sends_again_under_the_same_id(world: Any) -> N
 
     hook.send = send_and_die  # type: ignore[method-assign]
     with pytest.raises(Killed):
-        Messenger(world.database, [hook]).turn()
+        Messenger(world.database, hook).turn()
     hook.send = send  # type: ignore[method-assign]
-    assert Messenger(world.database, [hook]).turn() == 0
+    assert Messenger(world.database, hook).turn() == 0
     world.clock.tick(LEASE_SECONDS + 1)
-    assert Messenger(world.database, [hook]).turn() == 1
+    assert Messenger(world.database, hook).turn() == 1
     assert len(hook.sent) == 2
     assert len(set(hook.sent)) == 1
