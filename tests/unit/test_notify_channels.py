@@ -86,6 +86,8 @@ class Hooks:
 
     url: str = ""
     status: int = 204
+    endless: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
     found: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
@@ -98,6 +100,12 @@ def hooks() -> Iterator[Hooks]:
             length = int(self.headers["Content-Length"])
             sink.found.append((dict(self.headers), self.rfile.read(length)))
             self.send_response(sink.status)
+            if sink.endless:
+                # a body that is never sent
+                self.send_header("Content-Length", "9")
+                self.end_headers()
+                sink.over.wait(30)
+                return
             if sink.status in (302, 307):
                 self.send_header("Location", sink.url + "/elsewhere")
             self.send_header("Content-Length", "0")
@@ -201,6 +209,13 @@ def test_only_a_good_answer_is_one(hooks: Hooks, status: int, final: bool) -> No
     assert len(hooks.found) == 1, "a redirect must not be followed"
     assert "secret-path" not in str(refused.value)
     assert "webhook-signature" not in {n.lower() for n in hooks.found[0][0]}
+
+
+def test_a_good_answer_is_one_however_long_its_body_takes(hooks: Hooks) -> None:
+    hooks.endless, hooks.status = True, 200
+    webhook(hooks.url, secret=None).send(NOTE)
+    hooks.over.set()
+    assert len(hooks.found) == 1
 
 
 def test_a_webhook_that_is_away_says_so(unused_port: int) -> None:

@@ -39,6 +39,9 @@ def test(as_json: bool) -> None:
             channel.send(trial_notification(channel, now))
         except NotSent as refused:
             error = str(refused)
+        except Exception as stumbled:
+            # whatever a library throws: the others are tried all the same
+            error = f"{type(stumbled).__name__}: {stumbled}"
         found.append({"channel": channel.shown, "ok": error is None, "error": error})
         if not as_json:
             click.echo(
