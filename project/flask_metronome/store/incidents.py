@@ -332,17 +332,17 @@ def _groups(
 def _recount(connection: Connection, groups: Iterable[str]) -> None:
     part = incidents.alias("part")
     for group in groups:
-        members = select(func.count(func.distinct(part.c.schedule_id))).where(
-            part.c.part_of == group
-        )
-        count = connection.execute(members).scalar_one()
-        newest = select(func.max(part.c.last_due_at)).where(part.c.part_of == group)
+        there = connection.execute(
+            select(
+                func.count(func.distinct(part.c.schedule_id)).label("bad_count"),
+                func.max(part.c.last_due_at).label("last_due_at"),
+                func.max(part.c.last_good_at).label("last_good_at"),
+            ).where(part.c.part_of == group)
+        ).one()
         connection.execute(
             update(incidents)
             .where(incidents.c.id == group)
-            .values(
-                bad_count=count, last_due_at=connection.execute(newest).scalar_one()
-            )
+            .values(dict(there._mapping))
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, case, func, or_, select, update
 
 from flask_metronome.core.incident import (
     IncidentState,
@@ -19,7 +19,7 @@ from flask_metronome.core.incident import (
     is_quiet,
 )
 from flask_metronome.core.run import RunState
-from flask_metronome.models import incidents, runs, schedules
+from flask_metronome.models import incidents, runs, schedules, standings
 from flask_metronome.store import incidents as incident_store
 from flask_metronome.store import mutes, standing_rows
 from flask_metronome.store.incidents import RUNS, STUCK, Incident, Opening
@@ -91,8 +91,11 @@ def judge_lanes(
             runs.c.lane,
             func.min(runs.c.fires_at).label("since"),
             func.max(runs.c.due_at).label("last"),
+            func.count().label("waiting"),
             func.count(runs.c.schedule_id.distinct()).label("schedules"),
+            func.max(standings.c.last_good_at).label("last_good_at"),
         )
+        .outerjoin(standings, standings.c.schedule_id == runs.c.schedule_id)
         .where(
             runs.c.state.in_((RunState.PUBLISHED, RunState.RECEIVED)),
             runs.c.late,
@@ -113,14 +116,28 @@ def judge_lanes(
 def _open_lane(
     connection: Connection, row: Any, telling: Telling, now: datetime
 ) -> None:
-    incident_store.open_group(
+    """Open the incident of a lane, or say how it goes on."""
+    happened = f"{row.waiting} of its runs wait, and no worker takes them"
+    lane = incident_store.open_group(
         connection,
         f"lane:{row.lane}",
         telling,
         now,
         bad_since=row.since,
-        last_due_at=row.last,
         bad_count=row.schedules,
+        happened=happened,
+        last_good_at=row.last_good_at,
+        last_due_at=row.last,
+    )
+    more = incidents.c.bad_count < row.schedules
+    connection.execute(
+        update(incidents)
+        .where(incidents.c.id == lane, incidents.c.happened != happened)
+        .values(
+            happened=happened,
+            last_due_at=row.last,
+            bad_count=case((more, row.schedules), else_=incidents.c.bad_count),
+        )
     )
 
 

@@ -85,14 +85,26 @@ def test_a_lane_without_workers_is_one_incident_that_names_who_waits(
     keys = [world.schedule(f"s{number}", lane="mail") for number in range(6)]
     monitor = world.settled()
     for key in keys:
+        world.clock.tick(1)
+        world.run(key, "succeeded", finished_at=world.now)
+        world.sweep(monitor)
+        good_at = world.now
+    world.clock.tick(1)
+    for key in keys:
         world.run(key, "published", lane="mail", published_at=world.now)
     for _ in range(30):
         for key in keys:
             left_out(world, monitor, key, times=1)
     (row,) = found(world)
     assert (row.cause, row.bad_count) == ("lane:mail", 6)
+    assert row.happened == "6 of its runs wait, and no worker takes them"
+    assert row.last_good_at == good_at
     with world.database.read() as connection:
         (body,) = connection.scalars(select(messages.c.body))
+    world.run(world.schedule("s6"), "published", lane="mail", late=True)
+    world.wait(monitor, 75)
+    (row,) = found(world)
+    assert (row.happened[:1], row.bad_count) == ("7", 7)
     assert "lane mail (6 schedules)" in body["data"]["title"]
     assert "Schedules: s0, s1, s2, s3, s4, s5" in body["data"]["text"]
     assert "in a row" not in body["data"]["text"]

@@ -160,6 +160,8 @@ def test_missed_with_the_broker_away_closes_only_with_a_good_run(world: Any) -> 
 def test_many_for_one_reason_are_one(told: Any, schedules: int, groups: int) -> None:
     keys = [told.schedule(f"s{number}") for number in range(schedules)]
     monitor = told.settled()
+    after(told, monitor, keys[0], "succeeded")
+    good_at = told.now
     for key in keys:
         end(told, key, "missed")
     told.sweep(monitor)
@@ -172,6 +174,7 @@ def test_many_for_one_reason_are_one(told: Any, schedules: int, groups: int) -> 
     (group,) = found(told, kind="system")
     assert {part.part_of for part in parts} == {group.id}
     assert (group.cause, group.bad_count) == ("scheduler_down", 5)
+    assert group.last_good_at == good_at
     assert said(told) == ["opened"]
     late = told.schedule("late")
     after(told, monitor, late, "missed")
