@@ -8,7 +8,7 @@ not see a first event that comes with its series.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -188,12 +188,6 @@ _HISTOGRAMS: tuple[tuple[str, str, str, Sequence[float]], ...] = (
         "start_delay",
         START_DELAY_BUCKETS,
     ),
-    (
-        "metronome_run_duration_seconds",
-        "From the start of a run to its end, retries included.",
-        "run_duration",
-        RUN_DURATION_BUCKETS,
-    ),
 )
 
 
@@ -210,6 +204,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         yield _gauge(schedules, name, said, number)
     for name, said, sum_name, bounds in _HISTOGRAMS:
         yield _histogram(schedules, name, said, sum_name, bounds)
+    yield _run_duration(schedules)
     yield _attempt_runtime(snapshot)
     yield from process_families(snapshot)
 
@@ -292,6 +287,17 @@ def _histogram(
     return family
 
 
+def _run_duration(schedules: Iterable[ScheduleNumbers]) -> Metric:
+    family = HistogramMetricFamily(
+        "metronome_run_duration_seconds",
+        "From the start of a run to its end, retries included.",
+        labels=["schedule", "outcome"],
+    )
+    for s in schedules:
+        _by_outcome(family, s.key, s.sums, "run_duration")
+    return family
+
+
 def _attempt_runtime(snapshot: Snapshot) -> Metric:
     family = HistogramMetricFamily(
         "metronome_attempt_runtime_seconds",
@@ -302,13 +308,18 @@ def _attempt_runtime(snapshot: Snapshot) -> Metric:
         s.task: {} for s in snapshot.schedules
     }
     for task, sums in sorted({**idle, **snapshot.tasks}.items()):
-        for outcome in ("succeeded", "other"):
-            add_histogram(
-                family,
-                [task, outcome],
-                sums,
-                "attempt_runtime",
-                RUN_DURATION_BUCKETS,
-                prefix=f"{outcome}:",
-            )
+        _by_outcome(family, task, sums, "attempt_runtime")
     return family
+
+
+def _by_outcome(
+    family: HistogramMetricFamily,
+    of: str,
+    sums: Mapping[str, Mapping[str, int]],
+    sum_name: str,
+) -> None:
+    for outcome in ("succeeded", "other"):
+        add_histogram(
+            family, [of, outcome], sums, sum_name, RUN_DURATION_BUCKETS,
+            prefix=f"{outcome}:",
+        )  # fmt: skip

@@ -66,9 +66,11 @@ def test_all_series_of_a_new_schedule_are_there_at_zero() -> None:
         "metronome_schedule_overdue_seconds",
         "metronome_schedule_last_success_timestamp_seconds",
         "metronome_start_delay_seconds_count",
-        "metronome_run_duration_seconds_sum",
     ):
         assert _value(families, name, schedule=NEW.key) == 0
+    for outcome in ("succeeded", "other"):
+        labels = {"schedule": NEW.key, "outcome": outcome}
+        assert _value(families, "metronome_run_duration_seconds_sum", **labels) == 0
     assert _value(families, "metronome_attempts_lost_total", cause="vanished") == 0
 
 

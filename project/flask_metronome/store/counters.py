@@ -181,6 +181,11 @@ def durations(
     )
 
 
+def _outcome(good: bool) -> str:
+    """The prefix of a duration's labels: what fails early must not look fast."""
+    return "succeeded:" if good else "other:"
+
+
 def _durations_of(row: Any) -> Sums:
     """The run's share of the histograms: delays, and its duration once final."""
     sums: Sums = Counter()
@@ -194,7 +199,10 @@ def _durations_of(row: Any) -> Sums:
     sums.update(durations(START_DELAY, key, delay, START_DELAY_BUCKETS))
     if row.state in _FINAL_STATES and row.finished_at is not None:
         length = max(0.0, (row.finished_at - row.started_at).total_seconds())
-        sums.update(durations(RUN_DURATION, key, length, RUN_DURATION_BUCKETS))
+        outcome = _outcome(row.state == RunState.SUCCEEDED)
+        sums.update(
+            durations(RUN_DURATION, key, length, RUN_DURATION_BUCKETS, prefix=outcome)
+        )
     return sums
 
 
@@ -207,14 +215,14 @@ def sums_of_attempt(row: Any) -> Sums:
     if row.redelivered:
         sums[CounterKey(REDELIVERIES, "", row.lane or "")] = 1
     if row.runtime_seconds is not None:
-        good = row.state == AttemptState.SUCCEEDED
+        outcome = _outcome(row.state == AttemptState.SUCCEEDED)
         sums.update(
             durations(
                 ATTEMPT_RUNTIME,
                 row.task[:_KEY_CHARACTERS],
                 max(0.0, row.runtime_seconds),
                 RUN_DURATION_BUCKETS,
-                prefix="succeeded:" if good else "other:",
+                prefix=outcome,
             )
         )
     return sums

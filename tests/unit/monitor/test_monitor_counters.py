@@ -56,8 +56,8 @@ def test_a_run_counts_once_before_and_after_it_is_folded(world: Any) -> None:
     assert before[counters.CounterKey("runs_flagged", "tick", "late")] == 1
     assert before[counters.CounterKey("start_delay", "tick", "5.0")] == 1
     assert before[counters.CounterKey("start_delay_ms", "tick", "")] == 3000
-    assert before[counters.CounterKey("run_duration", "tick", "60.0")] == 1
-    assert before[counters.CounterKey("run_duration_ms", "tick", "")] == 42_000
+    assert before[counters.CounterKey("run_duration", "tick", "other:60.0")] == 1
+    assert before[counters.CounterKey("run_duration_ms", "tick", "other:")] == 42_000
     assert world.sweep(monitor)["runs_folded"] == 1
     assert _sums(world) == before
     assert world.row(run).counted
