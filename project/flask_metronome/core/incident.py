@@ -123,8 +123,17 @@ def after_run(standing: Standing, run: Ended) -> Standing:
 
 
 def after_runs(standing: Standing, ended: Iterable[Ended]) -> Standing:
-    """The standing once these have ended, in the order of their ends."""
+    """The standing once these have ended, in the order of their ends.
+
+    What was left out at one instant, by a catch-up or after a burst of events, was
+    left out once: it says nothing of how long the run before goes on.
+    """
+    left_out_at = None
     for run in sorted(ended, key=lambda run: (run.ended_at, run.due_at, run.id)):
+        if run.verdict is Verdict.BLOCKED:
+            if run.ended_at == left_out_at:
+                continue
+            left_out_at = run.ended_at
         standing = after_run(standing, run)
     return standing
 

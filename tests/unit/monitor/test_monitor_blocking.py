@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from flask_metronome.core.after import after
 from flask_metronome.models import incidents, messages
 from flask_metronome.monitor import Monitor
 
@@ -57,6 +58,28 @@ def test_what_stands_in_the_way(
     assert [row.happened for row in found(world, kind="blocked")] == (
         [happened] if happened else []
     )
+
+
+def test_a_burst_of_events_at_once_is_not_blocked(world: Any) -> None:
+    source = world.schedule("import")
+    follows = after("import")
+    follower = world.schedule(
+        "report", cadence=follows.to_dict(), after_key="import", overlap="skip"
+    )
+    world.worker()
+    monitor = world.settled()
+    for _ in range(6):
+        world.clock.tick(1)
+        world.run(source, "succeeded", finished_at=world.now)
+    world.sweep(monitor)
+    (run,) = [
+        r for r in world.rows() if (r.schedule_id, r.state) == (follower, "planned")
+    ]
+    world.change_run(run.id, state="started", attempts=1, started_at=world.now)
+    world.clock.tick(2)
+    world.sweep(monitor)
+    assert sum(row.state == "skipped" for row in world.rows()) == 5
+    assert found(world) == []
 
 
 def test_one_that_has_ended_since_was_still_going(world: Any) -> None:
