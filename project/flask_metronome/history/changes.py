@@ -199,7 +199,7 @@ class Changes:
     ) -> list[Change]:
         rows: list[Any] = []
         for condition in (
-            incidents.c.state != IncidentState.CLOSED,
+            incidents.c.state.in_((IncidentState.OPEN, IncidentState.ACKNOWLEDGED)),
             incidents.c.closed_at > self._closed_after,
         ):
             statement = (

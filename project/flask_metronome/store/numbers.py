@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from flask_metronome.core.incident import IncidentState
 from flask_metronome.core.run import LIVE, UNSTARTED
 from flask_metronome.models import incidents, runs, schedules, standings
 from flask_metronome.store import counters
+from flask_metronome.store.incidents import IS_OPEN
 from flask_metronome.store.process_numbers import process_numbers, seconds_of
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
@@ -232,7 +232,7 @@ def _incidents(connection: Connection) -> dict[str, int]:
     """Open incidents by kind; those that are part of another are that one."""
     rows = connection.execute(
         select(incidents.c.kind, func.count())
-        .where(incidents.c.state != IncidentState.CLOSED, incidents.c.part_of.is_(None))
+        .where(IS_OPEN, incidents.c.part_of.is_(None))
         .group_by(incidents.c.kind)
     )
     return {str(kind): int(number) for kind, number in rows}

@@ -22,7 +22,7 @@ from flask_metronome.core.run import RunState
 from flask_metronome.models import incidents, runs, schedules, standings
 from flask_metronome.store import incidents as incident_store
 from flask_metronome.store import mutes, standing_rows
-from flask_metronome.store.incidents import RUNS, STUCK, Incident, Opening
+from flask_metronome.store.incidents import IS_OPEN, RUNS, STUCK, Incident, Opening
 from flask_metronome.store.telling import Telling
 from flask_metronome.store.watch import Workers
 
@@ -180,7 +180,7 @@ def _resting(connection: Connection, batch: int) -> list[tuple[Incident, str]]:
         select(incidents, schedules.c.state.label("schedule_state"))
         .join(schedules, schedules.c.id == incidents.c.schedule_id)
         .where(
-            incidents.c.state != IncidentState.CLOSED,
+            IS_OPEN,
             schedules.c.state.in_(list(_OVER)),
         )
         .limit(batch)
@@ -192,7 +192,7 @@ def _quiet(connection: Connection, batch: int, now: datetime) -> list[Incident]:
     rows = connection.execute(
         select(incidents)
         .where(
-            incidents.c.state != IncidentState.CLOSED,
+            IS_OPEN,
             incidents.c.damped_at.is_not(None),
         )
         .limit(batch)
@@ -222,7 +222,7 @@ def _empty_groups(connection: Connection) -> list[Incident]:
     )
     rows = connection.execute(
         select(incidents).where(
-            incidents.c.state != IncidentState.CLOSED,
+            IS_OPEN,
             incidents.c.schedule_id.is_(None),
             ~parts,
         )
@@ -232,9 +232,7 @@ def _empty_groups(connection: Connection) -> list[Incident]:
 
 def _open_of_kind(connection: Connection, kind: Kind) -> list[Incident]:
     rows = connection.execute(
-        select(incidents).where(
-            incidents.c.state != IncidentState.CLOSED, incidents.c.kind == kind
-        )
+        select(incidents).where(IS_OPEN, incidents.c.kind == kind)
     )
     return [dict(row._mapping) for row in rows]
 
