@@ -27,8 +27,8 @@ MOST_LANES = 200
 OUTBOXES = ("runs", "notices", "events")
 CHORES = (
     "settled", "overdue", "unpublished", "expired", "late", "limits", "overrun",
-    "stuck", "lost", "returned", "pending", "judged", "stuck_told", "over",
-    "missed_told", "lanes", "notified", "runs_folded", "attempts_folded",
+    "stuck", "lost", "returned", "pending", "judged", "stuck_told", "broken_told",
+    "over", "missed_told", "lanes", "notified", "runs_folded", "attempts_folded",
     "runs_pruned", "attempts_pruned", "results_pruned", "processes_pruned",
     "incidents_pruned", "messages_pruned",
 )  # fmt: skip

@@ -244,6 +244,7 @@ class Monitor:
             "pending": self._bounded(judging.judge_pending, **telling),
             "judged": self._judge,
             "stuck_told": self._bounded(watching.judge_stuck, **telling),
+            "broken_told": self._bounded(watching.judge_broken, **telling),
             "over": self._bounded(watching.close_over, **telling),
         }
         if self._telling.events:

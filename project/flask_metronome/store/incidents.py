@@ -32,8 +32,10 @@ from flask_metronome.store.telling import Telling
 from flask_metronome.store.upserts import insert_new, rows_changed
 
 #: Rules of a schedule; each has at most one open incident.
-RUNS, BLOCKED, STUCK = "runs", "blocked", "stuck"
+RUNS, BLOCKED, STUCK, BROKEN = "runs", "blocked", "stuck", "broken"
 GROUP = "group:"
+#: What happened is told in so many characters at the most.
+HAPPENED_CHARACTERS = 500
 
 #: Said so that the index serves: what is closed is never looked over.
 IS_OPEN = incidents.c.state.in_((IncidentState.OPEN, IncidentState.ACKNOWLEDGED))

@@ -22,7 +22,7 @@ from flask_metronome.models import runs
 from flask_metronome.store import following, incidents, standing_rows
 from flask_metronome.store.blocking import in_the_way
 from flask_metronome.store.counters import ANNOUNCED, ENDED
-from flask_metronome.store.incidents import BLOCKED, RUNS, Opening
+from flask_metronome.store.incidents import BLOCKED, HAPPENED_CHARACTERS, RUNS, Opening
 from flask_metronome.store.standing_rows import Pending, Watched
 from flask_metronome.store.telling import Telling
 from flask_metronome.store.watch import LEASES
@@ -52,7 +52,6 @@ _COLUMNS = (
     runs.c.error,
     runs.c.updated_at,
 )
-_HAPPENED_CHARACTERS = 500
 
 Row = dict[str, Any]
 
@@ -340,7 +339,7 @@ def _happened(row: Row) -> str:
     if error and row["error_type"]:
         error = f"{row['error_type']}: {error}"
     said = happened_words(row["state"], row["reason"], error)
-    return said[:_HAPPENED_CHARACTERS]
+    return said[:HAPPENED_CHARACTERS]
 
 
 def _count(found: Pending | None) -> int:

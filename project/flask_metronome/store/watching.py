@@ -22,7 +22,15 @@ from flask_metronome.core.run import RunState
 from flask_metronome.models import incidents, runs, schedules, standings
 from flask_metronome.store import incidents as incident_store
 from flask_metronome.store import mutes, standing_rows
-from flask_metronome.store.incidents import IS_OPEN, RUNS, STUCK, Incident, Opening
+from flask_metronome.store.incidents import (
+    BROKEN,
+    HAPPENED_CHARACTERS,
+    IS_OPEN,
+    RUNS,
+    STUCK,
+    Incident,
+    Opening,
+)
 from flask_metronome.store.telling import Telling
 from flask_metronome.store.watch import Workers
 
@@ -74,6 +82,55 @@ def _stuck(schedule: standing_rows.Watched, row: Any) -> Opening:
         last_due_at=row.last,
         first_run=row.run,
         last_run=row.run,
+    )
+
+
+def judge_broken(
+    connection: Connection, *, batch: int, now: datetime, telling: Telling
+) -> int:
+    """Open an incident for each schedule that was set aside; close what is mended.
+
+    Nothing of it is planned any more, so nothing else would ever tell of it.
+    """
+    rows = connection.execute(
+        select(
+            schedules.c.id,
+            schedules.c.error,
+            schedules.c.error_at,
+        ).where(schedules.c.state == "broken")
+    ).all()
+    broken = {row.id: row for row in rows}
+    there = connection.execute(
+        select(incidents).where(IS_OPEN, incidents.c.open_key.endswith(f":{BROKEN}"))
+    )
+    known = {row.schedule_id: dict(row._mapping) for row in there}
+    resting = connection.scalars(
+        select(schedules.c.id).where(
+            schedules.c.id.in_(list(known)), schedules.c.state.in_(list(_OVER))
+        )
+    )
+    # one that was removed is closed as such
+    there_still = broken.keys() | set(resting)
+    over = [known[schedule] for schedule in known.keys() - there_still]
+    for incident in over:
+        incident_store.close(connection, incident, telling, now, reason="good")
+    fresh = sorted(broken.keys() - known.keys())[:batch]
+    openings = [
+        _broken(schedule, broken[schedule.id], now)
+        for schedule in standing_rows.watched(connection, fresh).values()
+    ]
+    standings = standing_rows.read(connection, fresh)
+    incident_store.open_all(connection, openings, standings, telling, now)
+    return len(openings) + len(over)
+
+
+def _broken(schedule: standing_rows.Watched, row: Any, now: datetime) -> Opening:
+    return Opening(
+        schedule=schedule,
+        rule=BROKEN,
+        kind=Kind.MISSED,
+        happened=f"it cannot be planned: {row.error}"[:HAPPENED_CHARACTERS],
+        since=row.error_at or now,
     )
 
 
