@@ -72,6 +72,13 @@ class Messenger:
 
     def turn(self) -> int:
         """Send what is there to be sent; how many messages were tried."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            # most looks find nothing: they must not stand in a beat's way
+            if not message_outbox.is_due(
+                connection, NOTICE, now=now, leave=self._others
+            ):
+                return 0
         with self._database.begin() as connection:
             now = self._database.now(connection)
             claimed = message_outbox.claim(

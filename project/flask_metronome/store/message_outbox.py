@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    delete,
+    exists,
+    select,
+    update,
+)
 
 from flask_metronome.models import messages
 from flask_metronome.store import counters
@@ -72,6 +80,22 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     insert_ignore(connection, messages, rows)
 
 
+def is_due(
+    connection: Connection, kind: str, *, now: datetime, leave: Collection[str] = ()
+) -> bool:
+    """Whether there is a message to be claimed; asked without any lock."""
+    return bool(connection.scalar(select(exists().where(_due(kind, now, leave)))))
+
+
+def _due(kind: str, now: datetime, leave: Collection[str]) -> ColumnElement[bool]:
+    return and_(
+        messages.c.state == "pending",
+        messages.c.kind == kind,
+        messages.c.next_try_at <= now,
+        messages.c.destination.not_in(leave),
+    )
+
+
 def claim(
     connection: Connection,
     kind: str,
@@ -93,12 +117,7 @@ def claim(
             messages.c.body,
             messages.c.tries,
         )
-        .where(
-            messages.c.state == "pending",
-            messages.c.kind == kind,
-            messages.c.next_try_at <= now,
-            messages.c.destination.not_in(leave),
-        )
+        .where(_due(kind, now, leave))
         .order_by(messages.c.next_try_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
