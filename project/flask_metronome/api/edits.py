@@ -6,12 +6,19 @@ import asyncio
 from typing import Any
 
 from flask import url_for
-from marshmallow import Schema, fields
 
 from flask_metronome.access import caller
 from flask_metronome.api.blueprint import api
+from flask_metronome.api.bodies import (
+    BackfillBody,
+    ChangesSchema,
+    DefinitionSchema,
+    PauseBody,
+    TriggerBody,
+    takes,
+)
 from flask_metronome.api.definitions import definition_values
-from flask_metronome.api.fields import Instant, Text
+from flask_metronome.api.headers import ETAG, LOCATION
 from flask_metronome.api.parsing import (
     body_object,
     expected_revision,
@@ -22,13 +29,7 @@ from flask_metronome.api.parsing import (
 from flask_metronome.api.problems import PreconditionFailed
 from flask_metronome.api.runs import accepted
 from flask_metronome.api.schedules import Headers, shown
-from flask_metronome.api.schemas import (
-    BackfillSchema,
-    ChangesSchema,
-    DefinitionSchema,
-    RunSchema,
-    ScheduleSchema,
-)
+from flask_metronome.api.schemas import BackfillSchema, RunSchema, ScheduleSchema
 from flask_metronome.async_views import on_loop, reading
 from flask_metronome.core.schedule import Definition
 from flask_metronome.errors import (
@@ -45,30 +46,9 @@ from flask_metronome.state import state_of
 Shown = tuple[dict[str, Any], Headers]
 
 
-class PauseBody(Schema):
-    """Why it is paused."""
-
-    reason = Text(500, load_default=None)
-
-
-class BackfillBody(Schema):
-    """Which span of past due times to run."""
-
-    after = Instant(required=True)
-    until = Instant(required=True)
-    name = Text(100, load_default=None)
-    rate_per_second = fields.Float(load_default=1.0)
-    in_flight = fields.Integer(load_default=10, strict=True)
-
-
-def _takes(schema: type[Schema]) -> Any:
-    content = {"application/json": {"schema": schema}}
-    return api.doc(requestBody={"content": content})
-
-
 @api.route("/schedules", methods=["POST"])
-@_takes(DefinitionSchema)
-@api.response(201, ScheduleSchema)
+@takes(DefinitionSchema)
+@api.response(201, ScheduleSchema, headers={**ETAG, **LOCATION})
 @on_loop
 async def add_schedule() -> tuple[dict[str, Any], int, Headers]:
     """Add a schedule; it takes effect within a second."""
@@ -82,8 +62,8 @@ async def add_schedule() -> tuple[dict[str, Any], int, Headers]:
 
 
 @api.route("/schedules/<key>", methods=["PUT"])
-@_takes(DefinitionSchema)
-@api.response(200, ScheduleSchema)
+@takes(DefinitionSchema)
+@api.response(200, ScheduleSchema, headers=ETAG)
 @on_loop
 async def replace_schedule(key: str) -> Shown:
     """Say a schedule anew; what is not given is set back to its default."""
@@ -94,8 +74,8 @@ async def replace_schedule(key: str) -> Shown:
 
 
 @api.route("/schedules/<key>", methods=["PATCH"])
-@_takes(ChangesSchema)
-@api.response(200, ScheduleSchema)
+@takes(ChangesSchema)
+@api.response(200, ScheduleSchema, headers=ETAG)
 @on_loop
 async def change_schedule(key: str) -> Shown:
     """Change some fields of a schedule; the others stay."""
@@ -129,8 +109,8 @@ async def remove_schedule(key: str) -> None:
 
 
 @api.route("/schedules/<key>/pause", methods=["POST"])
-@_takes(PauseBody)
-@api.response(200, ScheduleSchema)
+@takes(PauseBody, required=False)
+@api.response(200, ScheduleSchema, headers=ETAG)
 @on_loop
 async def pause(key: str) -> Shown:
     """Stop making runs until it is resumed; nothing is caught up then."""
@@ -142,7 +122,7 @@ async def pause(key: str) -> Shown:
 
 
 @api.route("/schedules/<key>/resume", methods=["POST"])
-@api.response(200, ScheduleSchema)
+@api.response(200, ScheduleSchema, headers=ETAG)
 @on_loop
 async def resume(key: str) -> Shown:
     """Go on with the first due time after now."""
@@ -152,7 +132,8 @@ async def resume(key: str) -> Shown:
 
 
 @api.route("/schedules/<key>/trigger", methods=["POST"])
-@api.response(202, RunSchema)
+@takes(TriggerBody, required=False)
+@api.response(202, RunSchema, headers=LOCATION)
 @on_loop
 async def trigger(key: str) -> tuple[RunView, Headers]:
     """Run it now, beside its cadence; once for each ``Idempotency-Key``."""
@@ -172,7 +153,7 @@ async def trigger(key: str) -> tuple[RunView, Headers]:
 
 
 @api.route("/schedules/<key>/backfill", methods=["POST"])
-@_takes(BackfillBody)
+@takes(BackfillBody)
 @api.response(202, BackfillSchema)
 @on_loop
 async def backfill(key: str) -> dict[str, Any]:

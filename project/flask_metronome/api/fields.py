@@ -1,4 +1,4 @@
-"""Marshmallow fields that say in words what they expect."""
+"""Marshmallow fields that say what they expect: in words, and as JSON Schema."""
 
 from __future__ import annotations
 
@@ -11,13 +11,27 @@ from marshmallow import ValidationError, fields
 
 from flask_metronome.core.run import iso_utc
 
+#: C0, C1, line separators, halves of surrogate pairs; the second: but for line ends.
+_CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROLS_IN_LINES = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?")
+
+
+def _shaped(options: dict[str, Any], **shape: Any) -> dict[str, Any]:
+    """A field's options, with its shape as JSON Schema among its metadata."""
+    return {**options, "metadata": {**shape, **options.get("metadata", {})}}
 
 
 class Instant(fields.Field[datetime]):
     """An instant: UTC, RFC 3339, with ``Z``."""
 
     expected = "an instant such as 2027-01-31T08:00:00Z"
+
+    def __init__(self, **kwargs: Any) -> None:
+        example = "2027-01-31T08:00:00.000000Z"
+        super().__init__(
+            **_shaped(kwargs, type="string", format="date-time", example=example)
+        )
 
     def _serialize(
         self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any
@@ -66,7 +80,7 @@ class Whole(fields.Field[int]):
     """A whole number between two bounds."""
 
     def __init__(self, least: int, most: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**_shaped(kwargs, type="integer", minimum=least, maximum=most))
         self.least, self.most = least, most
         self.expected = f"a whole number from {least} to {most}"
 
@@ -89,7 +103,7 @@ class OneOf(fields.Field[str]):
     """One of a few words."""
 
     def __init__(self, words: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**_shaped(kwargs, type="string", enum=list(words)))
         self.words = tuple(words)
         self.expected = "one of " + ", ".join(self.words)
 
@@ -106,12 +120,16 @@ class OneOf(fields.Field[str]):
 
 
 class Text(fields.Field[str]):
-    """A text of some length, without the characters that no database takes."""
+    """A text of some length, in any script, without control characters.
 
-    def __init__(self, most: int = 255, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    :param lines: whether it may have more than one line.
+    """
+
+    def __init__(self, most: int = 255, *, lines: bool = False, **kwargs: Any) -> None:
+        super().__init__(**_shaped(kwargs, type="string", minLength=1, maxLength=most))
         self.most = most
-        self.expected = f"a text of 1 to {most} characters"
+        self.refused = _CONTROLS_IN_LINES if lines else _CONTROLS
+        self.expected = f"a text of 1 to {most} characters, no control characters"
 
     def _deserialize(
         self,
@@ -122,7 +140,7 @@ class Text(fields.Field[str]):
     ) -> str:
         if not isinstance(value, str) or not 0 < len(value) <= self.most:
             raise ValidationError(self.expected)
-        if not value.isprintable():
+        if self.refused.search(value):
             raise ValidationError(self.expected)
         return value
 
@@ -138,7 +156,8 @@ class AnyOf(fields.List[Any]):
     """A word or several: repeated, or separated by commas."""
 
     def __init__(self, words: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(OneOf(words), **kwargs)
+        said = "One or more: repeated, or separated by commas."
+        super().__init__(OneOf(words), **_shaped(kwargs, description=said))
         self.expected = "one or more of " + ", ".join(words)
 
     def _deserialize(

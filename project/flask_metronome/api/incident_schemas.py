@@ -78,16 +78,25 @@ class MuteSchema(Schema):
 class MuteBody(Schema):
     """What to mute: «*», «schedule:<key>» or «lane:<lane>», from when, until when."""
 
-    scope = Text(255, required=True)
-    from_at = Instant(load_default=None)
-    until_at = Instant(load_default=None)
-    reason = Text(1000, load_default=None)
+    scope = Text(
+        255,
+        required=True,
+        metadata={
+            "description": "«*», «schedule:<key>» or «lane:<lane>».",
+            "example": "lane:mail",
+        },
+    )
+    from_at = Instant(load_default=None, metadata={"description": "Without: now."})
+    until_at = Instant(
+        load_default=None, metadata={"description": "Without: until it is ended."}
+    )
+    reason = Text(1000, lines=True, load_default=None)
 
 
 class NoteBody(Schema):
     """A note for those who come after."""
 
-    note = Text(2000, load_default=None)
+    note = Text(2000, lines=True, load_default=None)
 
 
 class IncidentQuery(PartQuery):
@@ -95,7 +104,10 @@ class IncidentQuery(PartQuery):
 
     state = AnyOf(STATES, load_default=())
     schedule = Text(190, load_default=None)
-    parts = Flag(load_default=False)
+    parts = Flag(
+        load_default="false",
+        metadata={"description": "Also those that are part of another."},
+    )
 
 
 IncidentListSchema = listed("IncidentList", IncidentSchema)

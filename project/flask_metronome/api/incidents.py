@@ -7,6 +7,7 @@ from typing import Any
 
 from flask_metronome.access import caller
 from flask_metronome.api.blueprint import api
+from flask_metronome.api.bodies import takes
 from flask_metronome.api.incident_schemas import (
     IncidentDetailSchema,
     IncidentListSchema,
@@ -41,7 +42,7 @@ async def list_incidents(query: dict[str, Any]) -> Slice[IncidentView]:
             connection,
             states=tuple(query["state"]),
             schedule=query["schedule"],
-            parts=query["parts"],
+            parts=query["parts"] == "true",
             limit=query["limit"],
             cursor=query["cursor"],
         )
@@ -57,6 +58,7 @@ async def get_incident(_query: dict[str, Any], incident_id: str) -> IncidentDeta
 
 
 @api.route("/incidents/<incident_id>/acknowledge", methods=["POST"])
+@takes(NoteBody, required=False)
 @api.response(200, IncidentDetailSchema)
 @on_loop
 async def acknowledge(incident_id: str) -> IncidentDetail:
@@ -68,6 +70,7 @@ async def acknowledge(incident_id: str) -> IncidentDetail:
 
 
 @api.route("/incidents/<incident_id>/close", methods=["POST"])
+@takes(NoteBody, required=False)
 @api.response(200, IncidentDetailSchema)
 @on_loop
 async def close(incident_id: str) -> IncidentDetail:
@@ -90,14 +93,11 @@ async def list_mutes(_query: dict[str, Any]) -> dict[str, list[MuteView]]:
 
 
 @api.route("/mutes", methods=["POST"])
+@takes(MuteBody)
 @api.response(201, MuteSchema)
 @on_loop
 async def mute() -> Any:
-    """Mute a scope: its incidents are recorded, and nobody is told.
-
-    The body is ``{"scope", "from_at", "until_at", "reason"}``; only ``scope``
-    is required: «*», «schedule:<key>» or «lane:<lane>».
-    """
+    """Mute a scope: its incidents are recorded, and nobody is told."""
     asked = load(MuteBody, body_object())
     scope = asked.pop("scope")
     return await asyncio.to_thread(

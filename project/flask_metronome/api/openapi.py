@@ -10,6 +10,7 @@ from flask import Flask, Response
 from flask_smorest import Api
 from flask_smorest.utils import prepare_response
 
+from flask_metronome.api.headers import with_headers
 from flask_metronome.api.problems import CONTENT_TYPE
 from flask_metronome.api.schemas import ProblemSchema
 
@@ -54,8 +55,9 @@ class MetronomeApi(Api):
 
     def document(self) -> Response:
         """The document as a response."""
+        found = with_headers(self._app, self.spec.to_dict())
         return Response(
-            self._app.json.dumps(self.spec.to_dict(), sort_keys=False),
+            self._app.json.dumps(found, sort_keys=False),
             content_type="application/json",
         )
 

@@ -9,6 +9,7 @@ from flask import url_for
 
 from flask_metronome.access import caller
 from flask_metronome.api.blueprint import api
+from flask_metronome.api.headers import LOCATION
 from flask_metronome.api.list_schemas import AttemptListSchema, RunListSchema
 from flask_metronome.api.parsing import body_object, idempotency_key, only
 from flask_metronome.api.queries import NoQuery, RunQuery
@@ -81,7 +82,7 @@ async def list_attempts(
 
 
 @api.route("/runs/<run_id>/rerun", methods=["POST"])
-@api.response(202, RunSchema)
+@api.response(202, RunSchema, headers=LOCATION)
 @on_loop
 async def rerun(run_id: str) -> tuple[RunView, Headers]:
     """Run it again, as a run of its own; once for each ``Idempotency-Key``."""

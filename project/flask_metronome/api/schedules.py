@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any
 
 from flask_metronome.api.blueprint import api
+from flask_metronome.api.bodies import PreviewAskedSchema, takes
 from flask_metronome.api.definitions import cadence_words, definition_of
+from flask_metronome.api.headers import ETAG
 from flask_metronome.api.list_schemas import RunListSchema, ScheduleListSchema
 from flask_metronome.api.parsing import body_object, load
 from flask_metronome.api.queries import (
@@ -78,7 +80,7 @@ async def list_schedules(query: dict[str, Any]) -> dict[str, Any]:
 
 @api.route("/schedules/<key>")
 @api.arguments(NoQuery, location="query")
-@api.response(200, ScheduleSchema)
+@api.response(200, ScheduleSchema, headers=ETAG)
 @on_loop
 async def get_schedule(
     _query: dict[str, Any], key: str
@@ -128,25 +130,7 @@ async def schedule_stats(query: dict[str, Any], key: str) -> Stats:
 
 
 @api.route("/schedules/preview", methods=["POST"])
-@api.doc(
-    requestBody={
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["cadence"],
-                    "properties": {
-                        "cadence": {"type": "object"},
-                        "start_at": {"type": "string", "format": "date-time"},
-                        "end_at": {"type": "string", "format": "date-time"},
-                        "count": {"type": "integer", "minimum": 1, "maximum": 200},
-                        "after": {"type": "string", "format": "date-time"},
-                    },
-                }
-            }
-        }
-    }
-)
+@takes(PreviewAskedSchema)
 @api.response(200, PreviewSchema)
 @on_loop
 async def preview() -> dict[str, Any]:

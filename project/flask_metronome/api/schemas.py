@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from marshmallow import Schema, fields, post_dump
 
+from flask_metronome.api.bodies import DefinitionSchema
 from flask_metronome.api.fields import Instant
 from flask_metronome.api.links import task_in_flower
+from flask_metronome.core.run import AttemptState, RunState
+from flask_metronome.core.schedule import OWNERS, STATES
 from flask_metronome.shown import shown_values
 from flask_metronome.state import state_of
+
+
+def _word(words: Iterable[str]) -> fields.String:
+    return fields.String(metadata={"enum": [str(word) for word in words]})
 
 
 class _WithoutSecrets(Schema):
@@ -40,67 +48,13 @@ class ProblemSchema(Schema):
     errors = fields.List(fields.Nested(FieldErrorSchema))
 
 
-_MARK = (
-    "Secrets are shown as [redacted], here as in args and options; "
-    "sent back as that, they stay what they are."
-)
-
-
-class DefinitionSchema(Schema):
-    """What a person says about a schedule."""
-
-    key = fields.String(required=True, metadata={"example": "daily-report"})
-    task = fields.String(required=True, metadata={"example": "shop.send_report"})
-    cadence = fields.Dict(
-        required=True,
-        metadata={
-            "example": {
-                "kind": "cron",
-                "expression": "0 8 * * mon-fri",
-                "tz": "Europe/Berlin",
-            }
-        },
-    )
-    lane = fields.String()
-    args = fields.List(fields.Raw())
-    kwargs = fields.Dict(metadata={"description": _MARK})
-    description = fields.String(allow_none=True)
-    start_at = Instant(allow_none=True)
-    end_at = Instant(allow_none=True)
-    max_runs = fields.Integer(allow_none=True)
-    jitter_seconds = fields.Float()
-    catchup = fields.String()
-    catchup_limit = fields.Integer()
-    catchup_window_seconds = fields.Float()
-    grace_seconds = fields.Float(allow_none=True)
-    start_deadline_seconds = fields.Float(allow_none=True)
-    late_after_seconds = fields.Float(allow_none=True)
-    max_runtime_seconds = fields.Float(allow_none=True)
-    overlap = fields.String()
-    concurrency_key = fields.String(allow_none=True)
-    on_lost = fields.String()
-    bad_in_a_row = fields.Integer(
-        metadata={"description": "Bad runs that open an incident."}
-    )
-    good_to_close = fields.Integer(metadata={"description": "Good runs that close it."})
-    options = fields.Dict()
-
-
-class ChangesSchema(DefinitionSchema):
-    """The fields of a schedule to change; the others stay."""
-
-    key = fields.String()
-    task = fields.String()
-    cadence = fields.Dict()
-
-
 class ScheduleSchema(_WithoutSecrets, DefinitionSchema):
     """A schedule, and how far it has come."""
 
     id = fields.String()
     cadence_words = fields.String(metadata={"description": "The cadence in words."})
-    state = fields.String()
-    owner = fields.String()
+    state = _word(STATES)
+    owner = _word(OWNERS)
     revision = fields.Integer(metadata={"description": "Also its ETag."})
     next_due_at = Instant(allow_none=True)
     miss_after_at = Instant(allow_none=True)
@@ -125,7 +79,7 @@ class AttemptSchema(Schema):
     task = fields.String()
     retries = fields.Integer()
     delivery = fields.Integer()
-    state = fields.String()
+    state = _word(AttemptState)
     worker = fields.String()
     pid = fields.Integer(allow_none=True)
     redelivered = fields.Boolean()
@@ -150,7 +104,7 @@ class RunSchema(_WithoutSecrets):
     origin = fields.String()
     due_at = Instant()
     fires_at = Instant()
-    state = fields.String()
+    state = _word(RunState)
     reason = fields.String(allow_none=True)
     task = fields.String()
     lane = fields.String()

@@ -99,16 +99,6 @@ _EXAMPLE = (
 
 @api.route("/stream")
 @api.arguments(StreamQuery, location="query")
-@api.doc(
-    parameters=[
-        {
-            "in": "header",
-            "name": "Last-Event-ID",
-            "schema": {"type": "string"},
-            "description": "The id of the last event that was seen: goes on there.",
-        }
-    ]
-)
 @api.response(
     200,
     {"type": "string"},

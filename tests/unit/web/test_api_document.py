@@ -7,6 +7,8 @@ from typing import Any
 from flask import Flask, abort
 from flask_smorest import Api, Blueprint
 
+from flask_metronome.core.cadence import KINDS
+
 
 def operations(document: dict[str, Any]) -> set[tuple[str, str]]:
     methods = {"get", "post", "put", "patch", "delete"}
@@ -106,3 +108,95 @@ def test_two_apps_in_one_process_do_not_mix(make_site: Any) -> None:
     assert [s["key"] for s in one.get("/schedules").json["items"]] == ["only-in-one"]
     assert two.client.get("/jobs/api/v1/schedules").json["items"] == []
     assert two.client.get("/metronome/").status_code == 404
+
+
+def resolved(document: dict[str, Any], value: Any) -> Any:
+    """What a reference leads to."""
+    while isinstance(value, dict) and "$ref" in value:
+        at: Any = document
+        for part in value["$ref"].removeprefix("#/").split("/"):
+            at = at[part]
+        value = at
+    return value
+
+
+def parameters_of(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
+    item = document["paths"][f"/metronome/api/v1{path}"]
+    found = [*item.get("parameters", ()), *item[method].get("parameters", ())]
+    named = [resolved(document, one) for one in found]
+    return {one["name"]: one for one in named}
+
+
+def test_each_parameter_says_what_it_takes(site: Any) -> None:
+    document = site.page("/openapi.json").json
+
+    for method, path in operations(document):
+        short = path.removeprefix("/metronome/api/v1")
+        for name, one in parameters_of(document, short, method).items():
+            schema = one["schema"]
+            kind = schema.get("items", schema).get("type")
+            assert isinstance(kind, str), (method, path, name, schema)
+            # it may be left out, but there is no null in a query
+            assert schema.get("default", "none") is not None, (path, name)
+    runs = parameters_of(document, "/runs", "get")
+    assert runs["limit"]["schema"] | {"description": ""} == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 200,
+        "default": 50,
+        "description": "",
+    }
+    assert "timed_out" in runs["state"]["schema"]["items"]["enum"]
+    assert runs["due_after"]["schema"]["format"] == "date-time"
+    assert runs["task"]["schema"]["maxLength"] == 255
+
+
+def test_headers_are_documented_where_they_are_read(site: Any) -> None:
+    document = site.page("/openapi.json").json
+
+    for method, path in operations(document):
+        short = path.removeprefix("/metronome/api/v1")
+        names = set(parameters_of(document, short, method))
+        repeatable = method == "post" and not path.endswith("/preview")
+        assert ("Idempotency-Key" in names) == repeatable, (method, path)
+        guarded = method in ("put", "patch", "delete") and path.endswith("/{key}")
+        assert ("If-Match" in names) == guarded, (method, path)
+    assert site.page("/openapi.json").json == document
+    stream = parameters_of(document, "/stream", "get")
+    assert set(stream) == {"schedule", "lane", "Last-Event-ID"}
+    one = document["paths"]["/metronome/api/v1/schedules/{key}"]
+    for method in ("get", "put", "patch"):
+        assert "ETag" in one[method]["responses"]["200"]["headers"]
+
+
+def test_bodies_are_documented_and_their_examples_are_taken(site: Any) -> None:
+    document = site.page("/openapi.json").json
+    takes = {
+        path.removeprefix("/metronome/api/v1"): item[method]["requestBody"]
+        for path, item in document["paths"].items()
+        for method in ("post", "put", "patch")
+        if "requestBody" in item.get(method, {})
+    }
+
+    assert set(takes) == {
+        "/schedules",
+        "/schedules/{key}",
+        "/schedules/preview",
+        "/schedules/{key}/pause",
+        "/schedules/{key}/trigger",
+        "/schedules/{key}/backfill",
+        "/incidents/{incident_id}/acknowledge",
+        "/incidents/{incident_id}/close",
+        "/mutes",
+    }
+    assert takes["/schedules"]["required"] is True
+    assert takes["/schedules/{key}/trigger"]["required"] is False
+    definition = document["components"]["schemas"]["Definition"]["properties"]
+    assert definition["catchup"]["enum"] == ["latest", "earliest", "all", "none"]
+    kinds = resolved(document, definition["cadence"])["oneOf"]
+    examples = [kind["example"] for kind in kinds]
+    assert {example["kind"] for example in examples} == set(KINDS)
+    for kind, example in zip(kinds, examples, strict=True):
+        assert set(kind["required"]) <= set(example) <= set(kind["properties"])
+        answer = site.post("/schedules/preview", {"cadence": example})
+        assert answer.status_code == 200, answer.json

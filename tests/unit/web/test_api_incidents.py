@@ -45,6 +45,20 @@ def test_incidents_are_listed_newest_first_and_paged(site: Any) -> None:
     assert rest["next_cursor"] is None
     whole = site.get("/incidents?parts=true").json["items"]
     assert [item["id"] for item in whole] == [part, *found]
+    without = site.get("/incidents?parts=false").json["items"]
+    assert [item["id"] for item in without] == found
+
+
+def test_a_note_is_in_any_script_and_may_have_lines(site: Any) -> None:
+    one = incident(site)
+    note = "再起動\u3000中\nHTTP\u00a0503: the warehouse is told"
+    answer = site.post(f"/incidents/{one}/acknowledge", {"note": note})
+    assert answer.json["incident"]["note"] == note
+
+    for wrong in ("\0", "\x1b[31m", "\x85", "\ud800"):
+        answer = site.post(f"/incidents/{one}/close", {"note": f"a{wrong}"})
+        assert answer.status_code == 422, repr(wrong)
+        assert answer.json["errors"][0]["field"] == "note"
 
 
 def test_incidents_are_filtered(site: Any) -> None:
