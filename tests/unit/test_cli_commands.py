@@ -219,7 +219,7 @@ def test_doctor_says_ok_or_failed_and_what_to_do(untouched: Run) -> None:
     assert found["database"]["ok"]
     assert found["tables"]["ok"]
     assert found["clock"]["ok"]
-    for check in ("broker", "beats", "workers", "lanes"):
+    for check in ("broker", "beats", "workers", "lanes", "monitor"):
         assert not found[check]["ok"]
         assert found[check]["advice"]
     table = untouched("doctor").stdout.splitlines()

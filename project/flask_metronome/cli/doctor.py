@@ -15,6 +15,7 @@ from flask_metronome.cli.failure import FAILED, as_failure, without_passwords
 from flask_metronome.cli.lanes import lane_views
 from flask_metronome.cli.output import json_option, print_json
 from flask_metronome.cli.topology import known_broker
+from flask_metronome.history.backlog import watched_until
 from flask_metronome.history.processes import list_beats, list_workers
 from flask_metronome.state import State, state_of
 from metronome_broker import lane_depths, without_password
@@ -39,7 +40,7 @@ class Finding:
 @json_option
 @with_appcontext
 def doctor(as_json: bool) -> None:
-    """Check database, tables, broker, queues, beats, workers, lanes and clock.
+    """Check database, tables, broker, queues, beats, workers, monitor and more.
 
     Exit code 1 when a check failed. Nothing is started or changed.
     """
@@ -145,6 +146,18 @@ def _lanes(state: State, name: str) -> Finding:
     )
 
 
+def _monitor(state: State, name: str) -> Finding:
+    now = now_of(state)
+    until = ask(state, watched_until)
+    ok = until is not None and until > now
+    return Finding(
+        check=name,
+        ok=ok,
+        found="watches" if ok else "none watches: what is missed or lost is not found",
+        advice="" if ok else "start `flask metronome monitor`",
+    )
+
+
 def _clock(state: State, name: str) -> Finding:
     skew = (datetime.now(UTC) - now_of(state)).total_seconds()
     return Finding(
@@ -163,6 +176,7 @@ _CHECKS: dict[str, Callable[[State, str], Finding]] = {
     "beats": _beats,
     "workers": _workers,
     "lanes": _lanes,
+    "monitor": _monitor,
     "clock": _clock,
 }
 _ADVICE = {
@@ -174,5 +188,7 @@ _ADVICE = {
 
 def _line(finding: Finding) -> str:
     mark = "ok    " if finding.ok else "failed"
-    advice = f" → {finding.advice}" if finding.advice else ""
+    # some errors say themselves what to do
+    says_itself = "run `" in finding.found
+    advice = f" → {finding.advice}" if finding.advice and not says_itself else ""
     return f"{mark}  {finding.check:<8}  {finding.found}{advice}"

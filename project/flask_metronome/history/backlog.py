@@ -24,8 +24,7 @@ class BacklogView:
     :param publish_error: what the broker said last about one of them.
     :param messages: notifications and events that wait, by kind.
     :param given_up: notifications that nobody could be told, of the last days.
-    :param monitor_until: until when a monitor holds the lease to sweep; ``None``:
-        none ever did.
+    :param monitor_until: see :func:`watched_until`.
     """
 
     unpublished: int
@@ -51,12 +50,18 @@ async def see_backlog(connection: AsyncConnection, now: datetime) -> BacklogView
         .group_by(messages.c.kind, messages.c.state)
     )
     sums = {(row[0], row[1]): int(row[2]) for row in kinds}
-    until = select(leases.c.expires_at).where(leases.c.name == _MONITOR)
     return BacklogView(
         unpublished=int(count),
         oldest=oldest,
         publish_error=error.scalar_one_or_none(),
         messages={kind: n for (kind, state), n in sums.items() if state == "pending"},
         given_up=sums.get(("notice", "failed"), 0),
-        monitor_until=(await connection.execute(until)).scalar_one_or_none(),
+        monitor_until=await watched_until(connection),
     )
+
+
+async def watched_until(connection: AsyncConnection) -> datetime | None:
+    """Until when a monitor holds the lease to sweep; ``None``: none ever did."""
+    until = select(leases.c.expires_at).where(leases.c.name == _MONITOR)
+    found: datetime | None = (await connection.execute(until)).scalar_one_or_none()
+    return found

@@ -19,6 +19,7 @@ from flask_metronome.broker_probe import BrokerSight, see_broker
 from flask_metronome.core.run import RunState
 from flask_metronome.core.schedule import STATES
 from flask_metronome.history import processes, runs, schedules, troubled
+from flask_metronome.history.backlog import watched_until
 from flask_metronome.history.incidents import IncidentView, list_incidents
 from flask_metronome.history.troubled import Standings
 from flask_metronome.history.values import (
@@ -82,6 +83,7 @@ class Now:
     standings: Standings
     at_work: AtWork
     broker: BrokerSight
+    watched: bool
     missed: Sequence[Trouble]
     failed: Sequence[Trouble]
     incidents: Sequence[IncidentView]
@@ -137,6 +139,7 @@ async def _see(state: State, query: dict[str, Any]) -> Now:
         strips = await schedules.strips(connection, [item.id for item in part.items])
         who = await at_work(connection, state, moment)
         missed, failed = await _latest(connection)
+        until = await watched_until(connection)
         going_on = await list_incidents(connection, states=_GOING_ON, limit=_TROUBLES)
     return Now(
         now=moment,
@@ -145,6 +148,7 @@ async def _see(state: State, query: dict[str, Any]) -> Now:
         standings=standings,
         at_work=who,
         broker=await broker,
+        watched=until is not None and until > moment,
         missed=missed,
         failed=failed,
         incidents=going_on.items,

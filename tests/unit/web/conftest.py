@@ -15,7 +15,15 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine, insert
 
 from flask_metronome.extension import Metronome
-from flask_metronome.models import attempts, beats, metadata, runs, schedules, workers
+from flask_metronome.models import (
+    attempts,
+    beats,
+    leases,
+    metadata,
+    runs,
+    schedules,
+    workers,
+)
 from flask_metronome.state import State, state_of
 from flask_metronome.testing import SettableClock
 
@@ -131,6 +139,12 @@ class Site:
             "heartbeat_at": NOW,
         }
         self.write(beats, **(defaults | values))
+
+    def watched(self, seconds: float = 6) -> None:
+        """Let a monitor hold the lease to sweep for so long from now on."""
+        until = NOW + timedelta(seconds=seconds)
+        lease = {"name": "monitor", "holder": "m", "epoch": 1, "touched_at": NOW}
+        self.write(leases, **lease, expires_at=until)
 
     def worker(self, **values: Any) -> None:
         """Write a worker that lives."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flask_metronome.broker_probe import BrokerSight
 from flask_metronome.history.values import Bar
 from flask_metronome.pages.strip import FLOOR, draw
 from flask_metronome.pages.words import ago, duration, percent
@@ -121,6 +122,31 @@ def test_the_verdict_names_the_worst_first(site: Any) -> None:
     assert "No beat is running" in site.page().text
     site.beat()
     assert "The broker does not answer" in site.page().text
+
+
+def test_nothing_is_called_well_that_nobody_watches(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answers(*_: Any) -> BrokerSight:
+        return BrokerSight(error=None)
+
+    monkeypatch.setattr("flask_metronome.pages.now.see_broker", answers)
+    site.beat()
+    site.worker()
+    site.schedule("report")
+    assert '<h1 class="warn">' in site.page().text
+    assert "No monitor is watching</h1>" in site.page().text
+
+    site.watched()
+    assert "Everything is on time" in site.page().text
+    assert "No monitor" not in site.page().text
+
+    # what is known to be wrong comes first
+    site.run("report", state="failed")
+    site.clock.tick(10)
+    page = site.page().text
+    assert "1 of 1 schedule needs a look</h1>" in page
+    assert "<strong>No monitor is watching:</strong>" in page
 
 
 def test_a_schedules_page_shows_what_comes_and_what_was(site: Any) -> None:
