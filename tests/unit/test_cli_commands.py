@@ -208,6 +208,46 @@ def test_lanes_are_listed_without_a_broker(untouched: Run) -> None:
     assert "no broker is set or running" in result.stderr
 
 
+def test_lanes_alone_lists_them(untouched: Run) -> None:
+    listed, alone = untouched("lanes", "list", "--json"), untouched("lanes", "--json")
+    assert alone.exit_code == 0
+    assert alone.stdout == listed.stdout
+    assert untouched("lanes").stdout == untouched("lanes", "list").stdout
+    assert untouched("lanes", "--json", "list").exit_code == 2
+
+
+def test_an_edit_must_change_something(app: Flask, run: Run) -> None:
+    before = json.loads(run("schedules", "show", "report", "--json").stdout)
+    for words, said in (
+        ((), "at least one option"),
+        (("--args", "[1]", "--clear", "args"), "args: expected a new value or --clear"),
+    ):
+        result = run("schedules", "edit", "report", *words)
+        assert result.exit_code == 2, result.output
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+    after = json.loads(run("schedules", "show", "report", "--json").stdout)
+    assert after["revision"] == before["revision"]
+
+
+def test_a_terminal_without_utf8_gets_escapes_and_no_traceback(app: Flask) -> None:
+    def run(*words: str) -> Result:
+        runner = CliRunner(charset="latin-1")
+        return runner.invoke(
+            metronome_cli, words, obj=ScriptInfo(create_app=lambda: app)
+        )
+
+    run("init-db")
+    run("sync")
+    said = "naïve → 日本 😀"
+    result = run("schedules", "edit", "report", "--description", said, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["description"] == said
+    result = run("schedules", "show", "report")
+    assert result.exit_code == 0, result.output
+    assert "naïve \\u2192 \\u65e5\\u672c" in result.stdout
+
+
 def test_prune_says_what_it_deleted(run: Run) -> None:
     assert set(loaded(run("prune", "--json")).values()) == {0}
 

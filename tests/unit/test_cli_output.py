@@ -122,7 +122,7 @@ def test_a_driver_that_is_not_installed_names_its_extra(
 
 
 def test_a_group_without_a_command_shows_its_help() -> None:
-    result = CliRunner().invoke(standalone_cli, ["lanes"])
+    result = CliRunner().invoke(standalone_cli, ["runs"])
     assert result.exit_code == 2
     assert result.stderr.startswith("Usage: ")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -24,6 +26,13 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, found: Mapping[str, Found], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._found = dict(found)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Begin; what the terminal's encoding does not have is escaped, not fatal."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+        return super().make_context(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of a day's work."""

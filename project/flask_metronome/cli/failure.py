@@ -48,6 +48,8 @@ def as_failure(error: Exception) -> click.ClickException | None:
         return Failure(str(error))
     if isinstance(error, SQLAlchemyError):
         return Failure(_database_sentence(error))
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        return Failure(f"The system refused: {error}")
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return Failure(str(NotInstalled(error.name)))
     return None

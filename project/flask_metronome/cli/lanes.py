@@ -17,9 +17,17 @@ from flask_metronome.state import State, state_of
 from metronome_broker import BrokerError, LaneDepth, lane_depths
 
 
-@click.group(short_help="The lanes and what waits in them.")
-def lanes() -> None:
-    """The lanes: one queue for each class of tasks."""
+@click.group(
+    invoke_without_command=True, short_help="The lanes and what waits in them."
+)
+@json_option
+@click.pass_context
+def lanes(context: click.Context, as_json: bool) -> None:
+    """The lanes: one queue for each class of tasks; alone, it lists them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_command, as_json=as_json)
+    elif as_json:
+        raise click.UsageError("--json belongs after the subcommand.", context)
 
 
 @lanes.command("list")

@@ -25,7 +25,9 @@ json_option: Decorator = click.option(
 
 def print_json(value: Any) -> None:
     """Print a value, or a list of them, as JSON; instants in UTC."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    ascii_only = not encoding.startswith("utf")
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=ascii_only))
 
 
 def plain(value: Any) -> Any:

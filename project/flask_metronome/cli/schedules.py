@@ -31,7 +31,7 @@ from flask_metronome.core.cadence import cadence_from_dict
 from flask_metronome.core.preview import preview as preview_of
 from flask_metronome.core.schedule import STATES
 from flask_metronome.core.timing import Timing
-from flask_metronome.errors import CadenceInvalid
+from flask_metronome.errors import CadenceInvalid, InputInvalid
 from flask_metronome.history.schedules import (
     ScheduleFilter,
     get_schedule,
@@ -125,12 +125,18 @@ def edit(
     key: str, task: str | None, clear: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
     """Change what is given, keep the rest."""
+    changes = policies_of(given)
     state = state_of()
+    cadence = cadence_of(given, state.settings.timezone)
+    if not (changes or clear or cadence or task):
+        raise click.UsageError("Give at least one option that says what to change.")
+    both = sorted(changes.keys() & set(clear))
+    if both:
+        raise InputInvalid(both[0], "a new value or --clear, not both", "both")
     operations = Operations(state)
     # as the row says it: an edit is how to mend one that cannot be understood
     there = ask(state, lambda connection: get_schedule(connection, key))
-    values = definition_values(there) | policies_of(given)
-    cadence = cadence_of(given, state.settings.timezone)
+    values = definition_values(there) | changes
     if cadence is not None:
         values["cadence"] = cadence
     if task is not None:
