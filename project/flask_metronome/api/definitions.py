@@ -28,6 +28,15 @@ def definition_of(schedule: ScheduleView) -> Definition:
     return Definition.from_dict(definition_values(schedule))
 
 
+def runs_left(schedule: ScheduleView, most: int) -> int:
+    """How many due times to come will make a run, at most ``most``."""
+    if schedule.state != "active":
+        return 0
+    if schedule.max_runs is None:
+        return most
+    return max(0, min(most, schedule.max_runs - schedule.runs_made))
+
+
 def cadence_words(cadence: Mapping[str, Any]) -> str:
     """A cadence in words, also one that cannot be understood."""
     try:

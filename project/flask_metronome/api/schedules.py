@@ -8,7 +8,7 @@ from typing import Any
 
 from flask_metronome.api.blueprint import api
 from flask_metronome.api.bodies import PreviewAskedSchema, takes
-from flask_metronome.api.definitions import cadence_words, definition_of
+from flask_metronome.api.definitions import cadence_words, definition_of, runs_left
 from flask_metronome.api.headers import ETAG
 from flask_metronome.api.list_schemas import RunListSchema, ScheduleListSchema
 from flask_metronome.api.parsing import body_object, load
@@ -108,12 +108,16 @@ async def list_schedule_runs(query: dict[str, Any], key: str) -> Slice[RunView]:
 @api.response(200, PreviewSchema)
 @on_loop
 async def list_upcoming(query: dict[str, Any], key: str) -> dict[str, Any]:
-    """The next due times of one schedule, with what the clocks do then."""
+    """The next due times of one schedule, with what the clocks do then.
+
+    None while it is not active, and no more than ``max_runs`` leaves.
+    """
     async with reading() as connection:
         now = await database_now(connection)
         found = await schedules.get_schedule(connection, key)
     timing = definition_of(found).timing
-    return _preview(timing, query["after"] or now, query["limit"])
+    count = runs_left(found, query["limit"])
+    return _preview(timing, query["after"] or now, count)
 
 
 @api.route("/schedules/<key>/stats")

@@ -19,7 +19,8 @@ from flask_metronome.history.values import ScheduleView
 from flask_metronome.pages.blueprint import pages
 from flask_metronome.state import state_of
 
-_SCHEDULES = 500
+#: Those that are due soonest; a lane has fewer.
+_SCHEDULES = 2000
 #: A schedule that is due more often in the span is named and not listed.
 _MOST_EACH = 12
 _MOST = 200
@@ -35,9 +36,9 @@ async def coming() -> str:
         now = await database_now(connection)
         until = now + timedelta(seconds=SPANS[query["span"]])
         found = await schedules.coming_schedules(
-            connection, until, lane=query["lane"], limit=_SCHEDULES
+            connection, until, lane=query["lane"], limit=_SCHEDULES + 1
         )
-    by_key = {item.key: item for item in found}
+    by_key = {item.key: item for item in found[:_SCHEDULES]}
     # arithmetic for some hundred schedules: not on the loop of all requests
     ahead = await asyncio.to_thread(_agenda, by_key, until)
     return render_template(
@@ -49,6 +50,7 @@ async def coming() -> str:
         spans=_NAMES,
         lanes=state_of().lanes,
         most=_MOST,
+        looked_at=_SCHEDULES if len(found) > _SCHEDULES else None,
         now=now,
     )
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from flask import render_template
 
-from flask_metronome.api.definitions import cadence_words, definition_of
+from flask_metronome.api.definitions import cadence_words, definition_of, runs_left
 from flask_metronome.async_views import database_now, on_loop, reading
 from flask_metronome.core.preview import PreviewInstant, preview, zone_of
 from flask_metronome.errors import InputInvalid
@@ -134,4 +134,4 @@ def _coming(found: ScheduleView) -> tuple[Sequence[PreviewInstant], str, str]:
     except InputInvalid as error:
         return [], "UTC", str(error)
     before = found.next_due_at - timedelta(microseconds=1)
-    return tuple(preview(timing, before, _NEXT)), zone_of(timing), ""
+    return tuple(preview(timing, before, runs_left(found, _NEXT))), zone_of(timing), ""

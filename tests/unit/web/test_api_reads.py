@@ -133,6 +133,16 @@ def test_instants_in_queries_may_have_any_offset(site: Any) -> None:
     assert site.get("/runs?due_before=2026-06-01T13:59:59+02:00").json["items"] == []
 
 
+def test_upcoming_shows_no_due_time_that_makes_no_run(site: Any) -> None:
+    site.schedule("paused", state="paused", next_due_at=None)
+    site.schedule("thrice", max_runs=3, runs_made=1)
+
+    assert site.get("/schedules/paused/upcoming").json["items"] == []
+    assert site.page("/schedules/thrice").text.count("2026-06-01 12:05:00") > 0
+    coming = site.get("/schedules/thrice/upcoming?limit=5").json["items"]
+    assert [item["due_at"][11:16] for item in coming] == ["12:05", "12:10"]
+
+
 def test_upcoming_and_preview_say_what_the_clocks_do(site: Any) -> None:
     cadence = {"kind": "cron", "expression": "30 2 * * *", "tz": "Europe/Berlin"}
     site.schedule("night", cadence=cadence)

@@ -116,6 +116,27 @@ def test_what_comes_is_listed_in_order_and_what_comes_often_is_named(
     assert "Nothing else is due" in site.page("/coming?span=6h").text
 
 
+def test_a_page_of_what_comes_is_bounded_and_says_so(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        site.schedule(f"often-{number:02}")
+    daily = {"kind": "cron", "expression": "0 8 * * *"}
+    site.schedule("daily", cadence=daily, next_due_at=NOW + timedelta(hours=20))
+
+    text = site.page("/coming").text
+    first, _, rest = text.partition("<summary>and 6 more</summary>")
+    assert ("often-23</a>" in first, "often-24</a>" in first) == (True, False)
+    assert "often-29</a>" in rest
+    assert "daily</a>" in rest
+    assert "are looked at here" not in text
+
+    monkeypatch.setattr("flask_metronome.pages.coming._SCHEDULES", 30)
+    text = site.page("/coming").text
+    assert "daily</a>" not in text
+    assert "Only the 30 schedules that are due soonest are looked at here" in text
+
+
 def test_a_schedules_policies_are_said_in_sentences(site: Any) -> None:
     site.schedule(
         "report",
