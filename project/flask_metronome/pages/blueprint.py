@@ -19,6 +19,7 @@ from flask_metronome.access import caller, may_write, require_read
 from flask_metronome.api.problems import status_of
 from flask_metronome.errors import MetronomeError, SchemaBehind
 from flask_metronome.pages import words
+from flask_metronome.pages.compression import compressed
 from flask_metronome.pages.flash import forget_said, said
 from flask_metronome.pages.form_guard import form_token, keep_token
 from flask_metronome.state import state_of
@@ -53,6 +54,7 @@ pages = Blueprint(
     static_url_path="/static",
 )
 pages.before_request(require_read)
+pages.after_request(compressed)
 pages.after_request(keep_token)
 pages.after_request(forget_said)
 

@@ -25,6 +25,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 def form_token() -> str:
     """The token of this browser, for a hidden field; made when it has none."""
+    g.metronome_has_form = True
     known = request.cookies.get(_COOKIE, "")
     if _TOKEN.fullmatch(known):
         return known
@@ -49,6 +50,11 @@ def require_form() -> None:
             "This form is not of a page that this browser has loaded: go back, "
             "load the page again, and send the form anew."
         )
+
+
+def has_token() -> bool:
+    """Whether the page that is being answered holds the token."""
+    return bool(g.get("metronome_has_form"))
 
 
 def keep_token(response: Response) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -122,6 +123,40 @@ def test_the_verdict_names_the_worst_first(site: Any) -> None:
     assert "No beat is running" in site.page().text
     site.beat()
     assert "The broker does not answer" in site.page().text
+
+
+def test_a_long_page_is_sent_compressed_unless_it_holds_a_forms_token(
+    site: Any,
+) -> None:
+    for number in range(5):
+        site.schedule(f"report-{number}")
+        for seconds in range(60):
+            site.run(f"report-{number}", ago=seconds)
+    plain = site.page()
+    packed = site.page(headers={"Accept-Encoding": "br, gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in packed.headers["Vary"]
+    assert packed.content_length == len(packed.data) < len(plain.data) / 6
+    assert "report-4</a>" in gzip.decompress(packed.data).decode()
+    assert "Content-Encoding" not in plain.headers
+    refused = site.page(headers={"Accept-Encoding": "gzip;q=0"})
+    assert "Content-Encoding" not in refused.headers
+
+    # a length beside text of the caller's choice must not tell of the token
+    local = {
+        "environ_base": {"REMOTE_ADDR": "127.0.0.1"},
+        "base_url": "http://localhost",
+    }
+    client = site.client
+    for _ in range(2):
+        with_form = client.get(
+            "/metronome/schedules/report-1",
+            headers={"Accept-Encoding": "gzip"},
+            **local,
+        )
+        assert 'name="token"' in with_form.text
+        assert len(with_form.data) > 8192
+        assert "Content-Encoding" not in with_form.headers
 
 
 def test_nothing_is_called_well_that_nobody_watches(
