@@ -19,7 +19,11 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from flask_metronome.state import State, state_of
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Real-Ip")
+#: Headers that proxies add, and whatever begins with ``X-Forwarded-``.
+_FORWARDING = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip"}
+    | {"cf-connecting-ip", "x-envoy-external-address"}
+)
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -98,13 +102,17 @@ def _is_local(asked: Request) -> bool:
     """From this machine, asked for by a local name, and not passed on by a proxy.
 
     The name counts, or any web page could reach us through a host name of its
-    own that leads to 127.0.0.1.
+    own that leads to 127.0.0.1. A proxy on this machine that adds no header at
+    all cannot be told from a local caller: behind one there must be a token.
     """
     try:
         address = ipaddress.ip_address(asked.remote_addr or "")
     except ValueError:
         return False
-    forwarded = any(name in asked.headers for name in _FORWARDING)
+    named = {name.lower() for name, _ in asked.headers}
+    forwarded = bool(named & _FORWARDING) or any(
+        name.startswith("x-forwarded-") for name in named
+    )
     name = urlsplit(f"//{asked.host}").hostname
     return address.is_loopback and not forwarded and name in _LOCAL_NAMES
 

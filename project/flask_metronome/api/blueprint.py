@@ -52,7 +52,7 @@ def uncached(response: Response) -> Response:
     return response
 
 
-def nothing_here(path: str) -> Response:
+def nothing_here(path: str = "") -> Response:
     """Refuse what no view of ours answers, as a problem and not as a page.
 
     :raises MethodNotAllowed: another method would be right.
@@ -81,4 +81,5 @@ def _allowed() -> list[str]:
 
 
 # past flask-smorest, which would put it into the document
-Plain.add_url_rule(api, "/<path:path>", "nothing_here", nothing_here, methods=METHODS)
+for rule in ("/", "/<path:path>"):
+    Plain.add_url_rule(api, rule, "nothing_here", nothing_here, methods=METHODS)

@@ -46,6 +46,9 @@ def test_with_a_token_writes_work_from_anywhere(make_site: Any) -> None:
         ({"REMOTE_ADDR": "203.0.113.9"}, {}),
         ({"REMOTE_ADDR": ""}, {}),
         ({}, {"X-Forwarded-For": "203.0.113.9"}),
+        ({}, {"X-Forwarded-Proto": "https"}),
+        ({}, {"Via": "1.1 proxy"}),
+        ({}, {"CF-Connecting-IP": "203.0.113.9"}),
         ({}, {"Host": "metronome.example"}),
     ],
 )

@@ -233,3 +233,10 @@ def test_without_a_database_one_sentence_says_so(
     assert found.status_code == 503
     assert "does not answer" in found.json["detail"]
     assert found.headers["Retry-After"]
+
+
+def test_the_apis_own_address_is_answered_as_a_problem(site: Any) -> None:
+    for method in ("get", "post"):
+        found = getattr(site, method)("/")
+        assert found.status_code == 404
+        assert found.content_type == "application/problem+json"
