@@ -6,7 +6,7 @@ import http
 from importlib.metadata import version
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from flask_smorest import Api
 from flask_smorest.utils import prepare_response
 
@@ -54,8 +54,10 @@ class MetronomeApi(Api):
         self.spec.components.response("DEFAULT_ERROR", default, lazy=True)
 
     def document(self) -> Response:
-        """The document as a response."""
+        """The document as a response, for where this request found the app."""
         found = with_headers(self._app, self.spec.to_dict())
+        # its paths are the app's; a server may have mounted that elsewhere
+        found["servers"] = [{"url": request.script_root or "/"}]
         return Response(
             self._app.json.dumps(found, sort_keys=False),
             content_type="application/json",

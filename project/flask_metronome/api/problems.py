@@ -88,7 +88,7 @@ def problem(
         "title": status.phrase,
         "status": int(status),
         "detail": detail,
-        "instance": request.path,
+        "instance": request.script_root + request.path,
     }
     if errors:
         body["errors"] = [asdict(error) for error in errors]

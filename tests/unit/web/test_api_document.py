@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from flask import Flask, abort
@@ -200,3 +201,21 @@ def test_bodies_are_documented_and_their_examples_are_taken(site: Any) -> None:
         assert set(kind["required"]) <= set(example) <= set(kind["properties"])
         answer = site.post("/schedules/preview", {"cadence": example})
         assert answer.status_code == 200, answer.json
+
+
+def test_a_mounted_app_says_where_it_is(make_site: Any) -> None:
+    site = make_site(url_prefix="/jobs")
+    site.schedule("report")
+    mounted = {"base_url": "http://localhost/ops/"}
+
+    document = site.client.get("/jobs/openapi.json", **mounted).json
+    assert document["servers"] == [{"url": "/ops"}]
+    assert "/jobs/api/v1/runs" in document["paths"]
+    assert site.client.get("/jobs/openapi.json").json["servers"] == [{"url": "/"}]
+
+    wrong = site.client.get("/jobs/api/v1/runs/nope", **mounted).json
+    assert wrong["instance"] == "/ops/jobs/api/v1/runs/nope"
+    page = site.client.get("/jobs/schedules/report", **mounted).text
+    links = re.findall(r'(?:href|src|action|data-stream)="(/[^"]*)"', page)
+    assert len(links) > 10
+    assert [link for link in links if not link.startswith("/ops/jobs/")] == []
