@@ -20,6 +20,7 @@ handle_problems(health)
 
 _READY_SECONDS = 3.0
 _OK = "ok"
+_UNKNOWN = "not known without the database"
 
 
 @health.get("/healthz")
@@ -56,14 +57,23 @@ async def _checks(state: State) -> dict[str, str]:
 
 
 async def _database_and_beats(state: State) -> tuple[str, str]:
+    looking = asyncio.ensure_future(_look(state))
+    done, _ = await asyncio.wait({looking}, timeout=_READY_SECONDS)
+    if done:
+        return looking.result()
+    # giving up a connection that stands still may take long, too: not waited for
+    looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+    looking.cancel()
+    slow = f"The database did not answer within {_READY_SECONDS:g} seconds."
+    return slow, _UNKNOWN
+
+
+async def _look(state: State) -> tuple[str, str]:
     try:
-        async with asyncio.timeout(_READY_SECONDS), reading(state) as connection:
+        async with reading(state) as connection:
             now = await database_now(connection)
             found = await processes.list_beats(connection, now)
     except MetronomeError as error:
-        return str(error), "not known without the database"
-    except TimeoutError:
-        slow = f"The database did not answer within {_READY_SECONDS:g} seconds."
-        return slow, "not known without the database"
+        return str(error), _UNKNOWN
     alive = any(beat.alive for beat in found)
     return _OK, _OK if alive else "No beat has said within 20 seconds that it lives."

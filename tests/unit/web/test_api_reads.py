@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from flask_metronome.errors import DatabaseUnreachable
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -240,3 +247,32 @@ def test_the_apis_own_address_is_answered_as_a_problem(site: Any) -> None:
         found = getattr(site, method)("/")
         assert found.status_code == 404
         assert found.content_type == "application/problem+json"
+
+
+def test_ready_names_a_database_that_stands_still(
+    site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thawed = asyncio.Event()
+
+    async def stands_still(_: Any) -> None:
+        # as a driver whose server is paused: giving it up takes as long
+        while not thawed.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await thawed.wait()
+        raise DatabaseUnreachable("sqlite://", "gone")
+
+    # the package has a blueprint of the same name
+    health = sys.modules["flask_metronome.api.health"]
+    monkeypatch.setattr(health, "database_now", stands_still)
+    monkeypatch.setattr(health, "_READY_SECONDS", 0.05)
+    checks = site.page("/readyz").json["checks"]
+    assert checks["database"] == "The database did not answer within 0.05 seconds."
+    assert checks["beats"] == "not known without the database"
+    assert checks["broker"] != "ok"
+
+    async def thaw() -> None:
+        thawed.set()
+
+    site.state.loop.run(thaw())
+    monkeypatch.undo()
+    assert site.page("/readyz").json["checks"]["database"] == "ok"
