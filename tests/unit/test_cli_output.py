@@ -121,6 +121,33 @@ def test_a_driver_that_is_not_installed_names_its_extra(
         database.engine.connect()
 
 
+def test_a_narrow_terminal_cuts_words_but_no_id_and_no_instant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = ("DUE", "SCHEDULE", "WHY", "ID")
+    rows = [(NOON, "a" * 40, "b" * 60, "c" * 36), (NOON, "short", None, "d" * 36)]
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_table(headers, rows, empty="-")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == 100
+    assert lines[1].startswith("2027-01-31 12:00:00Z  " + "a" * 18 + "…  bbbbbbbb")
+    assert lines[1].endswith("…  " + "c" * 36)
+    assert "short" in lines[2]
+
+    print_table(("KEY", "TASK"), [("a" * 36, "b" * 99)], empty="-")
+    assert capsys.readouterr().out.endswith("a" * 36 + "  " + "b" * 61 + "…\n")
+
+    # one that cannot hold them is not filled with less than can be read
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(headers, rows, empty="-")
+    assert ("a" * 11 + "…") in capsys.readouterr().out
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    print_table(headers, rows, empty="-")
+    assert "b" * 60 in capsys.readouterr().out
+
+
 def test_a_group_without_a_command_shows_its_help() -> None:
     result = CliRunner().invoke(standalone_cli, ["runs"])
     assert result.exit_code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,9 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _GAP = "  "
 _LEAST_WIDTH = 12
+#: A key up to this length is not cut either.
+_LONG_KEY = 36
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ")
 
 json_option: Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON instead of a table."
@@ -48,7 +52,9 @@ def plain(value: Any) -> Any:
 def print_table(
     headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str
 ) -> None:
-    """Print rows in columns; on a terminal, the widest column is cut to fit.
+    """Print rows in columns; on a terminal, the widest columns are cut to fit.
+
+    What one would copy or compare is not: ids, keys of a usual length, instants.
 
     :param empty: what is printed when there are no rows.
     """
@@ -56,9 +62,10 @@ def print_table(
         click.echo(empty)
         return
     cells = [[_cell(value) for value in row] for row in (headers, *rows)]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(headers))]
+    columns = list(zip(*cells, strict=True))
+    widths = _fitted([max(map(len, column)) for column in columns], columns)
     for row in cells:
-        fitted = zip(row, _fitted(widths), strict=True)
+        fitted = zip(row, widths, strict=True)
         line = _GAP.join(_cut(text, width).ljust(width) for text, width in fitted)
         click.echo(line.rstrip())
 
@@ -98,16 +105,27 @@ def _cell(value: object) -> str:
     return " ".join(str(value).split())
 
 
-def _fitted(widths: Sequence[int]) -> list[int]:
-    fitted = list(widths)
+def _fitted(widths: list[int], columns: Sequence[Sequence[str]]) -> list[int]:
     if not sys.stdout.isatty():
-        return fitted
+        return widths
+    fitted = list(widths)
     gaps = len(_GAP) * (len(widths) - 1)
     excess = sum(fitted) + gaps - shutil.get_terminal_size().columns
-    if excess > 0:
-        widest = fitted.index(max(fitted))
-        fitted[widest] = max(_LEAST_WIDTH, fitted[widest] - excess)
+    wide = [i for i, column in enumerate(columns) if not _stays_whole(column)]
+    while excess > 0 and wide:
+        widest = max(wide, key=lambda index: fitted[index])
+        if fitted[widest] <= _LEAST_WIDTH:
+            break
+        fitted[widest] -= 1
+        excess -= 1
     return fitted
+
+
+def _stays_whole(column: Sequence[str]) -> bool:
+    header, *cells = column
+    if header in ("KEY", "SCHEDULE"):
+        return max(map(len, cells), default=0) <= _LONG_KEY
+    return header.endswith("ID") or any(map(_INSTANT.fullmatch, cells))
 
 
 def _cut(text: str, width: int) -> str:
