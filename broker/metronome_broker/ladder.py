@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 from metronome_broker.docker_broker import (
     DockerBroker,
@@ -61,7 +62,6 @@ def pick_broker(*, url: str | None, choice: str, data_dir: Path) -> RunningBroke
         )
     if url:
         return RunningBroker(kind="url", url=url, api_url=None)
-    data_dir.mkdir(parents=True, exist_ok=True)
     with _locked(data_dir):
         return _join(data_dir, choice, adopt=True) or _climb(data_dir, choice)
 
@@ -74,7 +74,7 @@ def join_broker(data_dir: Path) -> RunningBroker | None:
 @contextlib.contextmanager
 def _locked(data_dir: Path) -> Iterator[None]:
     end = time.monotonic() + _LOCK_SECONDS
-    with (data_dir / "broker.lock").open("a") as file:
+    with _lock_file(data_dir) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,6 +87,16 @@ def _locked(data_dir: Path) -> Iterator[None]:
                     ) from None
             time.sleep(_LOCK_POLL_SECONDS)
         yield  # closing the file frees the lock
+
+
+def _lock_file(data_dir: Path) -> TextIO:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return (data_dir / "broker.lock").open("a")
+    except OSError as error:
+        raise BrokerStartFailed(
+            f"no broker can be started in {data_dir}, it cannot be written to: {error}"
+        ) from error
 
 
 def _join(data_dir: Path, choice: str, *, adopt: bool) -> RunningBroker | None:

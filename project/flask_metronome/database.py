@@ -58,7 +58,7 @@ def _with_driver(url: str, drivers: dict[str, str]) -> URL:
     expected = "a postgresql, mysql, mariadb or sqlite URL"
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter: a port that is no number
         raise SettingInvalid("METRONOME_DATABASE_URL", expected, "…") from None
     name = parsed.get_backend_name()
     if parsed.drivername.startswith("postgres"):
@@ -123,6 +123,11 @@ class Database:
     def public_url(self) -> str:
         """The URL without its password, for messages."""
         return self._url.render_as_string(hide_password=True)
+
+    @property
+    def has_no_file(self) -> bool:
+        """Whether it is an SQLite file that nobody has made yet."""
+        return self.dialect == "sqlite" and not Path(str(self._url.database)).exists()
 
     @property
     def engine(self) -> Engine:
@@ -190,12 +195,18 @@ class Database:
             with connection:
                 yield connection
 
+    def _make_folder(self) -> None:
+        try:
+            Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnreachable(self.public_url, error) from error
+
     def _create(self) -> Engine:
         options: dict[str, Any] = {"pool_pre_ping": True}
         name = self.dialect
         milliseconds = int(self._timeout * 1000)
         if name == "sqlite":
-            Path(str(self._url.database)).parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
             options["connect_args"] = {
                 "timeout": self._timeout,
                 "check_same_thread": False,

@@ -87,10 +87,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask_metronome.core.schedule import MOST_CAUGHT_UP
 from flask_metronome.errors import SettingInvalid
+from flask_metronome.setting_checks import (
+    check_amqp,
+    check_choice,
+    check_http,
+    check_lane,
+    check_path,
+    check_zone,
+)
 
 PREFIX = "METRONOME_"
 #: Read by the test suite and the demo, not by the product.
@@ -99,6 +106,11 @@ FOREIGN_PREFIXES = ("METRONOME_TEST_", "METRONOME_DEMO_", "METRONOME_PORT")
 _CHOICES: dict[str, tuple[str, ...]] = {
     "broker": ("auto", "docker", "node", "embedded"),
     "catchup": ("latest", "earliest", "all", "none"),
+}
+_HTTP_URLS = {
+    "flower_url": "http://flower:5555",
+    "public_url": "https://shop.example",
+    "broker_api_url": "http://user:**@host:15672/api/",
 }
 _POSITIVE = "a number above 0"
 _YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
@@ -257,45 +269,23 @@ def _number(key: str, value: Any, kind: type, expected: str) -> Any:
 
 def _check(settings: Settings) -> None:
     for name, choices in _CHOICES.items():
-        value = getattr(settings, name)
-        if value not in choices:
-            raise SettingInvalid(
-                PREFIX + name.upper(), "one of " + ", ".join(choices), value
-            )
-    try:
-        ZoneInfo(settings.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise SettingInvalid(
-            PREFIX + "TIMEZONE", "an IANA time zone", settings.timezone
-        ) from None
+        check_choice(PREFIX + name.upper(), getattr(settings, name), choices)
+    check_zone(PREFIX + "TIMEZONE", settings.timezone)
     if settings.catchup_limit > MOST_CAUGHT_UP:
         expected = f"a whole number up to {MOST_CAUGHT_UP}"
         key = PREFIX + "CATCHUP_LIMIT"
         raise SettingInvalid(key, expected, settings.catchup_limit)
-    prefix = settings.url_prefix
-    if not prefix.startswith("/") or prefix.endswith("/"):
-        raise SettingInvalid(
-            PREFIX + "URL_PREFIX", "a path like /metronome", settings.url_prefix
-        )
-    if settings.flower_url and not _is_plain_http(settings.flower_url):
-        raise SettingInvalid(
-            PREFIX + "FLOWER_URL", "a URL like http://flower:5555", settings.flower_url
-        )
-    if settings.broker_url and "://" not in settings.broker_url:
-        raise SettingInvalid(
-            PREFIX + "BROKER_URL", "an amqp:// URL", settings.broker_url
-        )
-
-
-def _is_plain_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        plain = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    more = parts.query or parts.fragment or parts.username
-    known = parts.scheme in ("http", "https") and bool(parts.hostname)
-    return known and plain and not more
+    check_path(PREFIX + "URL_PREFIX", settings.url_prefix)
+    check_lane(PREFIX + "DEFAULT_LANE", settings.default_lane)
+    for lane in settings.lanes:
+        check_lane(PREFIX + "LANES", lane)
+    if settings.broker_url:
+        check_amqp(PREFIX + "BROKER_URL", settings.broker_url)
+    for name, example in _HTTP_URLS.items():
+        url = getattr(settings, name)
+        if url:
+            key = PREFIX + name.upper()
+            check_http(key, url, example, plain=name != "broker_api_url")
 
 
 def settings_from_app(app: Any) -> Settings:

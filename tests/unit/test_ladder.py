@@ -167,6 +167,12 @@ def test_a_url_is_taken_as_it_is_and_said_without_password(machine: Machine) -> 
     assert not machine.data_dir.exists()
 
 
+def test_a_folder_that_cannot_be_made_is_a_reason(machine: Machine) -> None:
+    machine.data_dir.write_text("in the way")
+    with pytest.raises(BrokerStartFailed, match=r"cannot be written to: .*exists"):
+        machine.pick("embedded")
+
+
 def test_an_unknown_choice_is_refused(machine: Machine) -> None:
     with pytest.raises(BrokerError, match="one of auto, docker, node, embedded, not"):
         machine.pick("redis")
