@@ -18,6 +18,7 @@ import click
 from celery.bin.base import CeleryCommand
 
 FindApp = Callable[..., Any]
+Invoke = Callable[[click.Context], Any]
 
 _CELERY_CLI = "celery.bin.celery"
 
@@ -53,6 +54,30 @@ def find_flask_apps_too(original: FindApp) -> FindApp:
     return find_app
 
 
+def _tell_in_one_sentence() -> None:
+    """Have the commands of Celery that is being called tell our errors so.
+
+    A broker that cannot be started, say, is met first by what beat prints at its
+    start, by Flower's settings, or by ``celery call``.
+    """
+    context = click.get_current_context(silent=True)
+    group = context.command if context is not None else None
+    if not isinstance(group, click.Group):
+        return
+    for command in group.commands.values():
+        if not hasattr(command.invoke, "__wrapped__"):
+            vars(command)["invoke"] = _telling(command.invoke)
+
+
+def _telling(invoke: Invoke) -> Invoke:
+    @functools.wraps(invoke)
+    def invoke_and_tell(context: click.Context) -> Any:
+        with _one_sentence(_is_ours):
+            return invoke(context)
+
+    return invoke_and_tell
+
+
 def _flask_app_in(name: Any) -> Any:
     """The Flask app of a module that only has ``create_app`` or its like."""
     module = sys.modules.get(str(name))
@@ -61,8 +86,10 @@ def _flask_app_in(name: Any) -> Any:
         return None
     try:
         return flask_cli.find_best_app(module)
-    except click.UsageError:
-        return None
+    except click.UsageError as error:
+        if type(error).__module__.startswith("flask."):
+            return None
+        raise  # what the factory raised, a wrong setting
 
 
 def _celery_app_of(found: Any) -> Any:
@@ -80,6 +107,7 @@ def _celery_app_of(found: Any) -> Any:
     except NotInitialized:
         return found
     install_flower()
+    _tell_in_one_sentence()
     return celery_app
 
 

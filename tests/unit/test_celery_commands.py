@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.app.utils import find_app as celerys_own
+from celery.bin.celery import celery
 from click.testing import CliRunner
 from flask import Flask
 
@@ -167,3 +168,27 @@ def test_an_error_of_the_app_itself_is_left_to_celery(module: Any) -> None:
     module.create_app = create_app
     with pytest.raises(ZeroDivisionError):
         find_app(f"{module.__name__}:create_app")
+
+
+@pytest.mark.parametrize(
+    "command", [["beat"], ["call", "shop.report"], ["result", "some-id"]]
+)
+def test_what_a_command_of_celery_meets_is_said_in_one_sentence(
+    module: Any, tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    module.app = make_app(tmp_path / "file", METRONOME_BROKER="embedded")
+    result = CliRunner().invoke(celery, ["-A", module.__name__, *command])
+    assert result.exit_code == 1
+    assert "Error: " in result.stderr
+    assert "File exists" in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.output
+
+
+def test_a_setting_that_a_factory_trips_over_is_said_and_not_hidden(
+    module: Any, tmp_path: Path
+) -> None:
+    module.create_app = lambda: make_app(tmp_path, METRONOME_STREAMS="many")
+    result = CliRunner().invoke(celery, ["-A", module.__name__, "beat"])
+    assert result.exit_code == 2
+    assert "Error: METRONOME_STREAMS: expected" in result.stderr
