@@ -53,7 +53,8 @@ async def reading(state: State | None = None) -> AsyncIterator[AsyncConnection]:
     except PoolTimeout as error:
         raise DatabaseUnreachable(database.public_url, error) from error
     except DBAPIError as error:
-        if any(words in str(error.orig) for words in _NO_TABLE):
+        no_table = any(words in str(error.orig) for words in _NO_TABLE)
+        if no_table or database.has_no_file:
             raise SchemaBehind(None, "this version's tables") from error
         if is_disconnect(error):
             cause = error.orig or error

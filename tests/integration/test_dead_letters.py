@@ -209,7 +209,10 @@ def test_the_commands(site: Site) -> None:
     listed = command(site, "list", "--lane", "idle").stdout
     assert plain.id in listed
     assert broken not in listed
-    assert command(site, "show", "nothing").exit_code == 1
+    for word in (["show"], ["republish", "--run"], ["discard", "--run"]):
+        none = command(site, *word, "nothing")
+        assert none.exit_code == 1
+        assert none.stderr == "Error: There is no dead letter of nothing.\n"
 
     again = command(site, "republish", "--all")
     assert f"{plain.id}: back in lane idle" in again.stdout

@@ -154,6 +154,33 @@ def test_list_shows_what_the_code_declares(untouched: Run) -> None:
     )
 
 
+def test_an_edit_that_says_nothing_changes_nothing(untouched: Run) -> None:
+    before = loaded(untouched("schedules", "show", "report", "--json"))["revision"]
+    result = untouched("schedules", "edit", "report")
+    assert result.exit_code == 2
+    assert "Say what to change" in only_sentence(result)
+    after = loaded(untouched("schedules", "show", "report", "--json"))["revision"]
+    assert after == before
+
+
+def test_every_cadence_is_named_where_none_is_given(untouched: Run) -> None:
+    result = untouched("schedules", "add", "some", "--task", "shop.report")
+    assert result.exit_code == 2
+    options = "--cron, --every, --once, --solar, --rrule, --follows"
+    assert f"expected one of {options}, got None" in only_sentence(result)
+
+
+def test_before_anything_is_made_every_list_says_how_to_make_it(
+    tmp_path: Path,
+) -> None:
+    app = make_app(tmp_path / "not-made")
+    for words in ("schedules list", "runs list", "incidents list", "lanes list"):
+        result = runner_of(app)(*words.split())
+        assert result.exit_code == 1
+        assert "run `flask metronome init-db`" in only_sentence(result)
+    state_of(app).loop.stop()
+
+
 def test_a_triggered_run_can_be_seen_cancelled_and_run_again(run: Run) -> None:
     words = ("schedules", "trigger", "report", "--idempotency-key", "k", "--json")
     made = loaded(run(*words))["run"]

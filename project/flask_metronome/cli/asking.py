@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flask_metronome.database import is_disconnect
-from flask_metronome.errors import DatabaseUnreachable
+from flask_metronome.errors import DatabaseUnreachable, SchemaBehind
 from flask_metronome.state import State
 
 Answer = TypeVar("Answer")
@@ -23,6 +23,7 @@ def ask(
     """Read from the history and wait for the answer.
 
     :raises DatabaseUnreachable: the database does not answer.
+    :raises SchemaBehind: nobody has made it yet.
     """
 
     async def answer() -> Answer:
@@ -32,6 +33,8 @@ def ask(
     try:
         return state.loop.run(answer())
     except DBAPIError as error:
+        if state.database.has_no_file:
+            raise SchemaBehind(None, "this version's tables") from error
         if "no such table" not in str(error) and is_disconnect(error):
             cause = error.orig or error
             raise DatabaseUnreachable(state.database.public_url, cause) from error

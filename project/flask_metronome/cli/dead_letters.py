@@ -83,7 +83,7 @@ def show(run_id: str, limit: int, as_json: bool) -> None:
     state = state_of()
     found = _find(state, None, run_id, limit)
     if not found:
-        raise Failure(f"There is no dead letter of {run_id}.")
+        raise _none_of(run_id)
     if as_json:
         print_json([_as_dict(state, letter) for letter in found])
         return
@@ -111,7 +111,7 @@ def republish(
     def decide(letter: DeadLetter) -> Fate:
         return _again(state, letter) if chosen(letter) else Fate.KEEP
 
-    _settle(state, decide, limit)
+    _settle(state, decide, limit, run_id)
 
 
 @dead.command()
@@ -132,7 +132,7 @@ def discard(lane: str | None, run_id: str | None, everything: bool, limit: int) 
         click.echo(f"{_name(letter)}: discarded")
         return Fate.DISCARD
 
-    _settle(state, decide, limit)
+    _settle(state, decide, limit, run_id)
 
 
 Choice = Callable[[DeadLetter], bool]
@@ -150,6 +150,10 @@ def _choice(lane: str | None, run_id: str | None, everything: bool) -> Choice:
     return chosen
 
 
+def _none_of(run_id: str) -> Failure:
+    return Failure(f"There is no dead letter of {run_id}.")
+
+
 def _find(
     state: State, lane: str | None, run_id: str | None, limit: int
 ) -> list[DeadLetter]:
@@ -158,7 +162,9 @@ def _find(
     return [letter for letter in found if chosen(letter)]
 
 
-def _settle(state: State, decide: Callable[[DeadLetter], Fate], limit: int) -> None:
+def _settle(
+    state: State, decide: Callable[[DeadLetter], Fate], limit: int, run_id: str | None
+) -> None:
     url = known_broker(state)
     refused: list[str] = []
 
@@ -173,6 +179,8 @@ def _settle(state: State, decide: Callable[[DeadLetter], Fate], limit: int) -> N
         return fate
 
     settled = settle_dead_letters(url, state.topology, guarded, limit=limit)
+    if run_id and all(letter.task_id != run_id for letter, _ in settled):
+        raise _none_of(run_id)
     gone = 0
     for letter, fate in settled:
         gone += fate is not Fate.KEEP

@@ -13,6 +13,7 @@ from flask.cli import with_appcontext
 from flask_metronome.api.definitions import definition_values
 from flask_metronome.cli.asking import ask, now_of, who
 from flask_metronome.cli.definition_options import (
+    CADENCES,
     FIELDS,
     cadence_of,
     cadence_options,
@@ -103,9 +104,8 @@ def add(key: str, task: str, as_json: bool, **given: Any) -> None:
     state = state_of()
     cadence = cadence_of(given, state.settings.timezone)
     if cadence is None:
-        raise CadenceInvalid(
-            "cadence", "one of --cron, --every, --once, --solar, --rrule", None
-        )
+        expected = "one of " + ", ".join(f"--{name}" for name in CADENCES)
+        raise CadenceInvalid("cadence", expected, None)
     values = {"key": key, "task": task, "cadence": cadence, **policies_of(given)}
     made = Operations(state).add(**values, owner="api", who=who())
     _report(state, made.key, "added", as_json)
