@@ -126,6 +126,7 @@ def test_a_zone_may_be_an_object() -> None:
     ("found", "field"),
     [
         ({"kind": "cron"}, "expression"),
+        ({"kind": "cron", "expr": "@daily"}, "expr"),
         ({"kind": "cron", "expression": 5}, "expression"),
         ({"kind": "cron", "expression": "@daily", "tz": 5}, "tz"),
         ({"kind": "cron", "expression": "@daily", "both_days": 1}, "both_days"),

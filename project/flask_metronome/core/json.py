@@ -20,14 +20,15 @@ def only_keys(
 
     :raises CadenceInvalid: a required field is missing or an unknown one is there.
     """
-    for name in required:
-        if name not in found:
-            raise CadenceInvalid(name, f"a value in a cadence {found['kind']}", None)
     allowed = {"kind", *required, *optional}
     for name in found:
+        # before what is missing: mistyped, it is both
         if name not in allowed:
             known = ", ".join(sorted(allowed))
             raise CadenceInvalid(str(name), f"only the fields {known}", found[name])
+    for name in required:
+        if name not in found:
+            raise CadenceInvalid(name, f"a value in a cadence {found['kind']}", None)
 
 
 def text_of(found: Mapping[str, object], name: str, default: str | None = None) -> str:
