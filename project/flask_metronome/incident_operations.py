@@ -15,6 +15,7 @@ class IncidentOperations:
     """Acknowledging, closing and muting, for one app."""
 
     def __init__(self, state: State) -> None:
+        self._state = state
         self._database = state.database
         self._telling = events_of(state.settings)
 
@@ -68,12 +69,15 @@ class IncidentOperations:
         :param scope: ``*``, ``schedule:<key>`` or ``lane:<lane>``.
         :param from_at: default: now.
         :param until_at: default: until :meth:`unmute`.
-        :raises InputInvalid: no such scope, or a span that is over or empty.
+        :raises InputInvalid: no such scope, schedule or lane, or a span that is
+            over or empty.
         """
+        self._state.celery.load_tasks()
         with self._database.begin() as connection:
             return mutes.add(
                 connection,
                 scope=scope,
+                lanes=self._state.lanes,
                 from_at=from_at,
                 until_at=until_at,
                 reason=reason,

@@ -97,6 +97,7 @@ def test_up_and_down_is_damped_and_mutes_hold(site: Site) -> None:
         mutes.add(
             connection,
             scope="schedule:wobbly",
+            lanes=(),
             from_at=None,
             until_at=None,
             reason=None,

@@ -158,7 +158,7 @@ def test_an_edit_that_says_nothing_changes_nothing(untouched: Run) -> None:
     before = loaded(untouched("schedules", "show", "report", "--json"))["revision"]
     result = untouched("schedules", "edit", "report")
     assert result.exit_code == 2
-    assert "Say what to change" in only_sentence(result)
+    assert "says what to change" in only_sentence(result)
     after = loaded(untouched("schedules", "show", "report", "--json"))["revision"]
     assert after == before
 

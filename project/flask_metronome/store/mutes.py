@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, insert, or_, select, update
 
 from flask_metronome.errors import InputInvalid, NotFound
+<<<<<<< HEAD
 from flask_metronome.models import incidents, mutes
+=======
+from flask_metronome.models import mutes, schedules
+>>>>>>> b67dbe1 (Refuse to mute a schedule or lane that is not there)
 from flask_metronome.store import audit
 from flask_metronome.store.upserts import rows_changed
 
@@ -40,6 +44,7 @@ def add(
     connection: Connection,
     *,
     scope: str,
+    lanes: Collection[str],
     from_at: datetime | None,
     until_at: datetime | None,
     reason: str | None,
@@ -48,12 +53,15 @@ def add(
 ) -> Mute:
     """Mute a scope from an instant (now) to another (until ended).
 
-    :raises InputInvalid: no such scope, or a span that is over or empty.
+    :param lanes: those that the app knows; one that a schedule names will do, too.
+    :raises InputInvalid: no such scope, schedule or lane, or a span that is over
+        or empty.
     """
     kind, colon, name = scope.partition(":")
     named = kind in ("schedule", "lane") and bool(colon and name)
     if not (scope == EVERYTHING or named) or len(scope) > 255:
         raise InputInvalid("scope", _EXPECTED, scope)
+    _check_there(connection, kind, name, lanes)
     begins = from_at or now
     if until_at is not None and until_at <= max(begins, now):
         raise InputInvalid("until", "an instant to come", until_at.isoformat())
@@ -70,6 +78,18 @@ def add(
     connection.execute(insert(mutes).values(values))
     audit.note(connection, now=now, who=who, action="mute.add", subject=scope)
     return found
+
+
+def _check_there(
+    connection: Connection, kind: str, name: str, lanes: Collection[str]
+) -> None:
+    """Refuse what a slip of the finger would mute: nothing."""
+    if kind == EVERYTHING or (kind == "lane" and name in lanes):
+        return
+    column = schedules.c.lane if kind == "lane" else schedules.c.key
+    if connection.scalar(select(column).where(column == name).limit(1)) is None:
+        known = f"one of {', '.join(lanes)}" if kind == "lane" else "a schedule's key"
+        raise InputInvalid("scope", f"after «{kind}:» {known}", name)
 
 
 def end(connection: Connection, mute_id: str, *, who: str, now: datetime) -> None:

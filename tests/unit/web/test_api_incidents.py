@@ -102,7 +102,7 @@ def test_closing_one_of_many_closes_its_parts(site: Any) -> None:
 
 def test_mutes_come_and_go(site: Any) -> None:
     until = (NOW + timedelta(hours=1)).isoformat()
-    made = site.post("/mutes", {"scope": "lane:mail", "until_at": until})
+    made = site.post("/mutes", {"scope": "lane:default", "until_at": until})
     assert made.status_code == 201
     assert made.json["from_at"].startswith("2026-06-01T12:00:00")
     assert [m["id"] for m in site.get("/mutes").json["items"]] == [made.json["id"]]
@@ -118,6 +118,8 @@ def test_mutes_come_and_go(site: Any) -> None:
         ({}, "scope"),
         ({"scope": "everything"}, "scope"),
         ({"scope": "lane:"}, "scope"),
+        ({"scope": "lane:mial"}, "scope"),
+        ({"scope": "schedule:dayly"}, "scope"),
         ({"scope": "*", "until_at": "2026-06-01T11:00:00Z"}, "until"),
         ({"scope": "*", "from_at": "soon"}, "from_at"),
     ],
