@@ -11,11 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, or_, select, update
 
 from flask_metronome.errors import InputInvalid, NotFound
-<<<<<<< HEAD
-from flask_metronome.models import incidents, mutes
-=======
-from flask_metronome.models import mutes, schedules
->>>>>>> b67dbe1 (Refuse to mute a schedule or lane that is not there)
+from flask_metronome.models import incidents, mutes, schedules
 from flask_metronome.store import audit
 from flask_metronome.store.upserts import rows_changed
 

@@ -223,31 +223,6 @@ def test_up_and_down_is_told_once_and_closes_after_a_quiet_hour(told: Any) -> No
     assert said(told)[-1] == "closed"
 
 
-<<<<<<< HEAD
-=======
-def test_muted_is_recorded_and_told_when_the_mute_is_over(told: Any) -> None:
-    schedule = told.schedule(lane="mail")
-    monitor = told.settled()
-    with told.database.begin() as connection:
-        mutes.add(
-            connection,
-            scope="lane:mail",
-            lanes=(),
-            from_at=None,
-            until_at=told.ago(-100),
-            reason="works",
-            who="me",
-            now=told.now,
-        )
-    after(told, monitor, schedule, "failed")
-    assert (found(told)[0].muted, said(told)) == (True, [])
-    told.wait(monitor, 98)
-    assert said(told) == []
-    told.wait(monitor, 2)
-    assert (found(told)[0].muted, said(told)) == (False, ["opened"])
-
-
->>>>>>> b67dbe1 (Refuse to mute a schedule or lane that is not there)
 def test_acknowledged_is_not_reminded_of(told: Any) -> None:
     one, other = told.schedule("one"), told.schedule("other")
     monitor = told.settled()

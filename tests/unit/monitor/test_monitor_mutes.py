@@ -50,6 +50,7 @@ def mute(world: Any, scope: str, until_at: datetime | None = None) -> None:
         mutes.add(
             connection,
             scope=scope,
+            lanes=("mail",),
             from_at=None,
             until_at=until_at,
             reason="works",
