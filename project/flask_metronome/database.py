@@ -127,7 +127,11 @@ class Database:
     @property
     def has_no_file(self) -> bool:
         """Whether it is an SQLite file that nobody has made yet."""
-        return self.dialect == "sqlite" and not Path(str(self._url.database)).exists()
+        if self.dialect != "sqlite":
+            return False
+        path = Path(str(self._url.database)).absolute()
+        nearest = next(folder for folder in path.parents if folder.exists())
+        return not path.exists() and nearest.is_dir()
 
     @property
     def engine(self) -> Engine:

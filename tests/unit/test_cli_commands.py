@@ -154,15 +154,6 @@ def test_list_shows_what_the_code_declares(untouched: Run) -> None:
     )
 
 
-def test_an_edit_that_says_nothing_changes_nothing(untouched: Run) -> None:
-    before = loaded(untouched("schedules", "show", "report", "--json"))["revision"]
-    result = untouched("schedules", "edit", "report")
-    assert result.exit_code == 2
-    assert "says what to change" in only_sentence(result)
-    after = loaded(untouched("schedules", "show", "report", "--json"))["revision"]
-    assert after == before
-
-
 def test_every_cadence_is_named_where_none_is_given(untouched: Run) -> None:
     result = untouched("schedules", "add", "some", "--task", "shop.report")
     assert result.exit_code == 2

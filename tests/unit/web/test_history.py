@@ -285,4 +285,4 @@ def test_the_first_page_costs_the_same_with_more_schedules(site: Any) -> None:
         site.run(f"more-{number}", state="failed")
     assert site.page().status_code == 200
 
-    assert len(statements) == one <= 12
+    assert len(statements) == one <= 13
