@@ -154,6 +154,7 @@ def test_an_old_minutely_rule_costs_no_more_than_a_new_one() -> None:
         "FREQ=MINUTELY;BYMONTH=2;BYMONTHDAY=30",
         "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=2",
         "FREQ=MONTHLY;BYMONTHDAY=31;BYMONTH=4,6,9,11",
+        "FREQ=MONTHLY;BYMONTHDAY=1;BYSETPOS=2",
         # every seven hours it is midnight once a week, from a Thursday on
         "FREQ=HOURLY;INTERVAL=7;BYHOUR=0;BYDAY=MO",
     ],
@@ -230,6 +231,12 @@ def test_a_wrong_rule_says_what_is_wrong(rule: str, says: str) -> None:
 def test_count_without_a_start_is_refused() -> None:
     with pytest.raises(CadenceInvalid, match="COUNT counts from"):
         rrule("FREQ=DAILY;COUNT=3")
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_start_at_the_end_of_the_calendar_is_refused(year: int) -> None:
+    with pytest.raises(CadenceInvalid, match="before the year 9000"):
+        rrule("FREQ=DAILY", start=datetime(year, 1, 1))
 
 
 def test_round_trip_and_words() -> None:

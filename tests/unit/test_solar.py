@@ -90,6 +90,12 @@ def test_one_sunset_a_day_at_every_longitude(lon: float) -> None:
     assert max(gaps) - min(gaps) < timedelta(minutes=3)
 
 
+def test_the_end_of_the_calendar_has_no_more_suns() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    for event in EVENTS:
+        assert solar(event, -25.1, -170).next_after(last) is None
+
+
 @pytest.mark.parametrize(
     ("event", "lat", "lon", "field"),
     [

@@ -155,6 +155,9 @@ def _wall_time(start: datetime, tz: str) -> datetime:
             local = utc.astimezone(wall_clock(tz).zone).replace(tzinfo=None)
         except OverflowError:
             raise CadenceInvalid("start", "a year from 1 to 9999", start) from None
+    # room for a step before it, and for one after
+    if not 1 < local.year < 9000:
+        raise CadenceInvalid("start", "a moment before the year 9000", start)
     return local.replace(microsecond=0, fold=0)
 
 

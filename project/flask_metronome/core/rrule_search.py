@@ -236,6 +236,8 @@ def _can_be_met(parts: Mapping[str, Any]) -> bool:
     times = 1
     for name in ("byhour", "byminute", "bysecond"):
         times *= len(set(parts[name]))
+    if days:
+        most = min(most, len(set(days)) * (1 if parts["freq"] == MONTHLY else 12))
     if parts["freq"] == WEEKLY and parts.get("byweekday"):
         most = len({getattr(day, "weekday", day) for day in parts["byweekday"]})
     return bool(min(map(abs, places)) <= most * times)

@@ -91,7 +91,8 @@ class Solar(Instants):
             try:
                 midnight = _EPOCH + day * _DAY - self._ahead
                 event = _event_of_day(self.event, self.lat, self.lon, midnight)
-            except OverflowError:
+            except (OverflowError, ValueError):
+                # the calendar ends here; ephem's goes on
                 return
             if event is not None:
                 yield event
