@@ -66,11 +66,10 @@ class RRule(Instants):
     ) -> int:
         """How many instants have ``after < t <= until``: a step per day, not per
         instant."""
-        newest = self.latest_in(after, until)
-        if newest is None:
+        oldest, newest = self.next_after(after), self.latest_in(after, until)
+        if oldest is None or newest is None:
             return 0
-        start = as_utc(after, "after").replace(tzinfo=None, microsecond=0) + _SECOND
-        stop = newest.replace(tzinfo=None) + _SECOND
+        start, stop = oldest.replace(tzinfo=None), newest.replace(tzinfo=None) + _SECOND
         total = 0
         for stretch in self.clock.stretches_from(start):
             if stretch.starts >= stop or (limit is not None and total >= limit):
