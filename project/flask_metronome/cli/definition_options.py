@@ -36,7 +36,10 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "jitter": ("jitter_seconds", {"type": DurationType(), "help": "Put off by up to."}),
     "catchup": (
         "catchup",
-        {"type": click.Choice(CATCHUPS), "help": "Of what was missed."},
+        {
+            "type": click.Choice(CATCHUPS),
+            "help": "Of what was missed; how many of «all» go, --overlap says.",
+        },
     ),
     "catchup-limit": ("catchup_limit", {"type": int, "help": "Runs of catchup «all»."}),
     "catchup-window": (

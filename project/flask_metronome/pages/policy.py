@@ -14,8 +14,14 @@ _OVERLAP = {
     "skip": "the new one is skipped",
     "allow": "both run",
     "queue_one": "the newest one waits for it",
-    "queue_all": "the new ones wait in line, up to 100",
+    "queue_all": "the new ones wait in line, up to {most}",
     "cancel_previous": "the one before is cancelled",
+}
+# What becomes of many that are made up for at once.
+_MADE_UP_AT_ONCE = {
+    "skip": "but what is due while one of them still goes is skipped",
+    "queue_one": "but only the first and the newest of them run",
+    "cancel_previous": "but each cancels the one before",
 }
 _ON_LOST = {
     "fail": "the run counts as lost and is not repeated",
@@ -41,11 +47,14 @@ def _catchup(schedule: ScheduleView) -> str:
     if schedule.catchup != "all":
         return _CATCHUP.get(schedule.catchup, schedule.catchup)
     window = duration(schedule.catchup_window_seconds)
-    return f"each is made up for, at most {schedule.catchup_limit} within {window}"
+    said = f"each is made up for, at most {schedule.catchup_limit} within {window}"
+    but = _MADE_UP_AT_ONCE.get(schedule.overlap)
+    return f"{said}, {but}" if but else said
 
 
 def _overlap(schedule: ScheduleView) -> str:
     said = _OVERLAP.get(schedule.overlap, schedule.overlap)
+    said = said.replace("{most}", str(schedule.catchup_limit))
     key = schedule.concurrency_key
     return f"{said} (all runs of «{key}» count as one)" if key else said
 

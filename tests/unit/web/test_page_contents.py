@@ -178,6 +178,22 @@ def test_a_schedules_policies_are_said_in_sentences(site: Any) -> None:
     assert "&#34;sku&#34;: 7" in text
 
 
+@pytest.mark.parametrize(
+    ("overlap", "said"),
+    [
+        ("skip", "within 1 d, but what is due while one of them still goes is skipped"),
+        ("queue_one", "within 1 d, but only the first and the newest of them run"),
+        ("cancel_previous", "within 1 d, but each cancels the one before"),
+        ("queue_all", "the new ones wait in line, up to 7"),
+    ],
+)
+def test_what_overlap_leaves_of_a_catch_up_is_said(
+    site: Any, overlap: str, said: str
+) -> None:
+    site.schedule("report", catchup="all", catchup_limit=7, overlap=overlap)
+    assert said in site.page("/schedules/report").text
+
+
 def test_what_was_edited_since_it_was_declared_is_named(site: Any) -> None:
     declared = {"key": "report", "lane": "mail", "catchup": "latest"}
     site.schedule("report", declared=declared)
