@@ -87,13 +87,6 @@ def only_sentence(result: Result) -> str:
     return lines[0]
 
 
-def test_a_schedule_that_is_never_due_is_told_so(run: Run) -> None:
-    said = run(
-        "schedules", "add", "late", "--task", "shop.report", "--once", "2020-01-01"
-    )
-    assert said.stdout == "late: added, once, at 2020-01-01 00:00 (UTC), never due\n"
-
-
 def test_init_db_and_migrate_say_the_version(app: Flask) -> None:
     run = runner_of(app)
     assert "tables at version" in run("init-db").stdout
@@ -115,27 +108,21 @@ def test_a_schedule_from_add_to_rm(run: Run) -> None:
     assert made["next_due_at"].endswith("Z")
     edited = loaded(
         run(
-            "schedules",
-            "edit",
-            "nightly",
-            "--every",
-            "90s",
-            "--clear",
-            "kwargs",
-            "--json",
+            *("schedules", "edit", "nightly", "--every", "90s"),
+            *("--clear", "kwargs", "--json"),
         )
     )
     assert edited["cadence"] == {"kind": "every", "every": 90, "unit": "seconds"}
     assert edited["kwargs"] == {}
     assert edited["catchup"] == "none"
     assert edited["revision"] == made["revision"] + 1
-    assert (
-        run("schedules", "pause", "nightly", "--reason", "stocktaking").exit_code == 0
-    )
+    run("schedules", "pause", "nightly", "--reason", "stocktaking")
     shown = run("schedules", "show", "nightly").stdout
     assert "stocktaking" in shown
     assert "every 90 seconds" in shown
     assert "resumed" in run("schedules", "resume", "nightly").stdout
+    past = run("schedules", "edit", "nightly", "--once", "2020-01-01").stdout
+    assert past == "nightly: changed, once, at 2020-01-01 00:00 (UTC), never due\n"
     assert run("schedules", "rm", "nightly").exit_code == 0
     assert run("schedules", "show", "nightly").exit_code == 1
 
