@@ -79,6 +79,16 @@ def incident_words(found: IncidentView) -> str:
     return f"{found.schedule_key} {_KINDS.get(found.kind, found.kind)}"
 
 
+@pages.app_template_filter("metronome_incident_reason")
+def incident_reason(found: IncidentView) -> str:
+    """What happened, where its name does not say so: then how many it is about."""
+    if found.schedule_key is not None or found.happened != cause_words(
+        found.cause or ""
+    ):
+        return found.happened
+    return f"{found.bad_count} schedule{'' if found.bad_count == 1 else 's'}"
+
+
 @pages.app_template_filter("metronome_incident_tone")
 def incident_tone(found: IncidentView) -> str:
     """The look of an incident."""

@@ -149,6 +149,17 @@ def test_pages_show_what_is_open_and_escape_it(site: Any) -> None:
     assert site.page(f"/incidents/{uuid.uuid4()}").status_code == 404
 
 
+def test_what_the_name_says_already_is_not_said_again(site: Any) -> None:
+    words = "no beat plans what is due"
+    group = {"key": None, "kind": "system", "cause": "scheduler_down"}
+    whole = incident(site, **group, happened=words, bad_count=12)
+    listed = site.page("/incidents").text
+    assert "No beat plans what is due" in listed
+    assert words not in listed
+    assert "12 schedules" in listed
+    assert words not in site.page(f"/incidents/{whole}").text
+
+
 def test_an_incident_of_a_schedule_that_failed_is_on_its_page(site: Any) -> None:
     incident(site, state="closed", open_key=None, closed_at=NOW, close_reason="good")
     listed = site.page("/incidents?state=closed").text
