@@ -29,7 +29,7 @@ def test_what_was_counted_goes_up_and_down(tmp_path: Path) -> None:
     config = schema._config()
     with database.begin() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "0007")
+        command.downgrade(config, "0008")
         for (name, label), value in _OLD.items():
             row = {"name": name, "label": label, "schedule_key": "a", "value": value}
             connection.execute(insert(counters).values(row))
@@ -37,7 +37,7 @@ def test_what_was_counted_goes_up_and_down(tmp_path: Path) -> None:
         assert _counted(connection) == _NEW
         failed = {"name": "run_duration", "label": "other:1.0", "schedule_key": "a"}
         connection.execute(insert(counters).values({**failed, "value": 1}))
-        command.downgrade(config, "0007")
+        command.downgrade(config, "0008")
         assert _counted(connection) == _OLD
     database.dispose()
 
