@@ -87,9 +87,19 @@ def _flask_app_in(name: Any) -> Any:
     try:
         return flask_cli.find_best_app(module)
     except click.UsageError as error:
-        if type(error).__module__.startswith("flask."):
+        flasks_own = type(error).__module__.startswith("flask.")
+        if flasks_own and len(_apps_of_ours(module)) < 2:
             return None
-        raise  # what the factory raised, a wrong setting
+        raise  # which of several is meant, or what the factory raised
+
+
+def _apps_of_ours(module: Any) -> list[Any]:
+    from flask import Flask
+
+    from flask_metronome.state import EXTENSION
+
+    values = [value for value in vars(module).values() if isinstance(value, Flask)]
+    return [value for value in values if EXTENSION in value.extensions]
 
 
 def _celery_app_of(found: Any) -> Any:
@@ -98,6 +108,8 @@ def _celery_app_of(found: Any) -> Any:
         return found
     if inspect.isfunction(found) and _needs_no_arguments(found):
         found = found()
+    from flask import Flask
+
     from flask_metronome.errors import NotInitialized
     from flask_metronome.flower_settings import install_flower
     from flask_metronome.state import state_of
@@ -105,6 +117,8 @@ def _celery_app_of(found: Any) -> Any:
     try:
         celery_app = state_of(found).celery
     except NotInitialized:
+        if isinstance(found, Flask):
+            raise
         return found
     install_flower()
     _tell_in_one_sentence()

@@ -89,11 +89,6 @@ def test_an_ordinary_celery_app_is_found_as_ever(module: Any) -> None:
     assert find_app(module.__name__) is module.celery
 
 
-def test_a_flask_app_without_metronome_is_left_to_celery(module: Any) -> None:
-    module.app = Flask("theirs")
-    assert find_app(module.__name__) is module.app
-
-
 def test_what_celery_cannot_find_is_still_not_found(module: Any) -> None:
     with pytest.raises(AttributeError):
         find_app(module.__name__)
@@ -192,3 +187,19 @@ def test_a_setting_that_a_factory_trips_over_is_said_and_not_hidden(
     result = CliRunner().invoke(celery, ["-A", module.__name__, "beat"])
     assert result.exit_code == 2
     assert "Error: METRONOME_STREAMS: expected" in result.stderr
+
+
+def test_which_of_several_apps_is_asked(module: Any, tmp_path: Path) -> None:
+    module.shop, module.office = make_app(tmp_path / "a"), make_app(tmp_path / "b")
+    result = CliRunner().invoke(celery, ["-A", module.__name__, "beat"])
+    assert result.exit_code == 2
+    assert "multiple Flask applications" in result.stderr
+    found = find_app(f"{module.__name__}:office")
+    assert found is state_of(module.office).celery
+
+
+def test_an_app_that_nobody_gave_a_metronome_is_told_what_to_do(module: Any) -> None:
+    module.app = Flask("shop")
+    result = CliRunner().invoke(celery, ["-A", module.__name__, "worker"])
+    assert result.exit_code == 2
+    assert "call Metronome(app)" in result.stderr
