@@ -255,6 +255,14 @@ def test_a_run_leads_to_its_neighbours_incident_and_children(site: Any) -> None:
     assert "/metronome/incidents/i1" not in site.page(f"/runs/{before}").text
 
 
+def test_a_lane_that_nobody_serves_says_so(site: Any) -> None:
+    nobody = '<span class="value">no worker</span>'
+    site.schedule("report")
+    assert nobody in site.page("/").text
+    site.worker()
+    assert nobody not in site.page("/").text
+
+
 def test_what_was_missed_waits_no_longer(site: Any) -> None:
     site.schedule("report")
     planned = {"planned_at": NOW - timedelta(seconds=50)}
