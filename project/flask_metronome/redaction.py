@@ -231,7 +231,8 @@ _URL_PASSWORD = re.compile(
 )
 _NAME = re.compile(r"""(?<![\w-])(?P<name>[\w-]++)(?P<quote>\\*["'])?\s*+[:=]\s*+""")
 _SCHEME = re.compile(r"(?:bearer|basic|digest|token|apikey)\s++(?=\S)", re.IGNORECASE)
-_CLOSED = r"""(?:"(?:[^"\\\n]|\\.)*+"|'(?:[^'\\\n]|\\.)*+')"""
+#: However often it was quoted again, so that its escapes are doubled.
+_CLOSED = r"""(?:"(?:[^"\\\n]|\\++.)*+"|'(?:[^'\\\n]|\\++.)*+')"""
 _QUOTED = re.compile(rf"""[bru]{{0,2}}{_CLOSED}|\\+"[^"\n]*+"|\\+'[^'\n]*+'""", re.I)
 #: Cut off: what follows on its line belongs to it.
 _OPEN_QUOTE = re.compile(r"""[bru]{0,2}\\*["'][^\n]*+""", re.I)

@@ -168,6 +168,10 @@ def test_the_cost_follows_the_length_of_a_text(text: str) -> None:
         ("my-token-2 = 'a b' c", "my-token-2 = [redacted] c"),
         ('{"token": "a\\"b", "x": 1}', '{"token": [redacted], "x": 1}'),
         ("{'token': 'a\\'b', 'x': 1}", "{'token': [redacted], 'x': 1}"),
+        (
+            'ValueError(\'{"token": "a\\\\"b", 1}\')',
+            "ValueError('{\"token\": [redacted], 1}')",
+        ),
         ("{'token': b'a b', 'x': 1}", "{'token': [redacted], 'x': 1}"),
         ("{'tokens': ['a', 'b}'], 'x': 1}", "{'tokens': [redacted], 'x': 1}"),
         ('{"token": {"a": ("b",)}, "x": 1}', '{"token": [redacted], "x": 1}'),
