@@ -35,6 +35,7 @@ from flask_metronome.endings import (
     run_of,
 )
 from flask_metronome.identity import new_worker_id, own_worker_id, set_worker_id
+from flask_metronome.redaction import MESSAGE_LIMIT, excerpt
 from flask_metronome.shown import patterns_of
 from flask_metronome.state import State, state_of
 from flask_metronome.store import workers
@@ -148,7 +149,9 @@ class Recorder:
         """A message is no task message, an invalid one, or cannot be read."""
         undecodable = isinstance(exc, (DecodeError, ContentDisallowed))
         reason = DeadReason.UNDECODABLE if undecodable else "invalid_message"
-        self._refused(sender, message, reason, f"Refused: {exc}")
+        patterns = self._state.settings.redact
+        said = excerpt(f"Refused: {exc}", patterns, MESSAGE_LIMIT)
+        self._refused(sender, message, reason, said)
 
     @_counted
     def on_worker_init(self, sender: Any = None, **_: Any) -> None:

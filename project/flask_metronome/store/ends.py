@@ -46,7 +46,7 @@ def finish(connection: Connection, ending: Ending, *, now: datetime) -> bool:
             return _end_replaced(connection, ending, now)
     runtime = ending.runtime_seconds
     if runtime is None:
-        runtime = _elapsed(connection, ending.run_id, fence, now)
+        runtime = _seconds(begun_at(connection, ending.run_id, fence), now)
     counts = _move_run(connection, ending, fence, runtime, now)
     _end_attempt(connection, ending, fence, runtime, now, counts=counts)
     return counts
@@ -142,15 +142,13 @@ def _end_replaced(connection: Connection, ending: Ending, now: datetime) -> bool
     return bool(changed.rowcount)
 
 
-def _elapsed(
-    connection: Connection, run_id: str, fence: int, now: datetime
-) -> float | None:
-    started = connection.execute(
+def begun_at(connection: Connection, run_id: str, fence: int | None) -> datetime | None:
+    """When the attempt of that fence began; ``None`` when nobody knows."""
+    return connection.execute(
         select(attempts.c.started_at).where(
             attempts.c.task_id == run_id, attempts.c.fence == fence
         )
     ).scalar()
-    return _seconds(started, now)
 
 
 def _move_run(

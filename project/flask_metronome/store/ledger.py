@@ -274,6 +274,10 @@ class Ledger:
     ) -> bool:
         with self._database.begin() as connection:
             now = self._database.now(connection) - timedelta(seconds=age_seconds)
+            if age_seconds and ending is not None:
+                # the age is by a host's clock, which may have been set meanwhile
+                begun = ends.begun_at(connection, ending.run_id, ending.fence)
+                now = max(now, begun or now)
             counts = holder is None or claims.is_holder(connection, *holder)
             if ending is not None:
                 counts = ends.finish(connection, ending, now=now)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from amqp import Message
+from celery import signals
+from kombu.exceptions import ContentDisallowed
 from worker_app_in_process import App
 from worker_store import Store
 
@@ -163,6 +165,13 @@ def test_nothing_is_stored_for_an_ignored_result(shop: App) -> None:
     assert shop.celery.AsyncResult("t").state == "PENDING"
 
 
+class Consuming:
+    """A worker's consumer, as far as a signal's receiver looks at it."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+
 class Delivered:
     """A message as Celery's consumer gets it."""
 
@@ -173,6 +182,21 @@ class Delivered:
     @property
     def payload(self) -> Any:
         return json.loads(self._body)
+
+
+def test_what_is_said_of_a_refused_message_can_be_stored(shop: App) -> None:
+    """It tells of a foreign message: PostgreSQL refuses NUL, people need no secrets."""
+    shop.store.add_run("r")
+    error = ContentDisallowed("Refusing x\0y with token=hush " + "z" * 100_000)
+    signals.task_rejected.send(
+        sender=Consuming(shop.celery),
+        message=Delivered("", metronome_run="r"),
+        exc=error,
+    )
+    run = shop.store.run("r")
+    assert (run.state, run.reason) == ("failed", "undecodable")
+    assert run.error.startswith("Refused: Refusing x\ufffdy with token=[redacted] zzz")
+    assert len(run.error) < 2_100
 
 
 @pytest.mark.parametrize("body", ["5", "null", "[1, 2, 3]", "[[], {}]", '{"a": 1}'])

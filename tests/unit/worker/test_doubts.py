@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -286,6 +287,24 @@ def test_what_not_even_the_disk_could_note_is_counted_in_the_end(
         set_worker_id(None)
     with store.database.read() as c:
         assert c.execute(select(workers.c.dropped)).scalar() == 1
+
+
+def test_no_end_is_before_its_start_whatever_the_hosts_clock_says(
+    store: Store, ledger: tuple[Ledger, Unconfirmed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was set on by an hour while the end was waiting for the database."""
+    made, _ = ledger
+    store.add_run()
+    store.clock.tick(5)
+    store.claim()
+    ending = Ending(run_id=RUN, retries=0, state=SUCCEEDED, fence=1)
+    made.spool.append(record_of(ending=ending))
+    hour_later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: hour_later)
+    assert made.replay() == 1
+    run = store.run()
+    assert (run.state, run.finished_at) == ("succeeded", run.started_at)
+    assert store.attempts()[0].ended_at == run.started_at
 
 
 def test_a_late_result_replaces_nothing_newer(store: Store) -> None:
