@@ -126,7 +126,13 @@ def ending_from_state(
     if celery_state == states.FAILURE:
         return _failure(request, error, trace, redact, comes_back)
     if celery_state == states.REVOKED:
-        return ending_of(request, AttemptState.CANCELLED, error=error, redact=redact)
+        return ending_of(
+            request,
+            AttemptState.CANCELLED,
+            error=error,
+            redact=redact,
+            reason="revoked",
+        )
     return None
 
 

@@ -234,7 +234,8 @@ def test_a_terminated_body(site: Site) -> None:
     run_id = site.send("t.wait", "never")
     site.reaches(run_id, "started")
     site.celery.control.revoke(run_id, terminate=True, signal="SIGKILL")
-    assert site.ended(run_id).state == "cancelled"
+    run = site.ended(run_id)
+    assert (run.state, run.reason) == ("cancelled", "revoked")
     assert states(site.attempts(run_id)) == ["cancelled"]
 
 
