@@ -24,6 +24,8 @@ Record = dict[str, Any]
 Outcome = Literal["done", "drop", "later"]
 Write = Callable[[Record, float], Outcome]
 _OPEN, _TAKEN, _DROPPED, _OFFSET = ".jsonl", ".taken", ".dropped", ".offset"
+#: This part of the limit comes on top of it, for what is short and matters most.
+_RESERVED = 8
 #: So many records may come again after a crash.
 _SAVE_EVERY = 100
 
@@ -41,23 +43,28 @@ class Spool:
         # dropped, and not even that could be written: the disk is full
         self._uncounted = 0
 
-    def append(self, record: Record) -> bool:
+    def append(self, record: Record, *, instead: bool = False) -> bool:
         """Keep a record; ``False`` when the spool is full or the disk says no.
 
         It is on the disk when this returns: the database is away, and there is
         no other copy once the message is acknowledged.
+
+        :param instead: of one that found no room and was counted: there is a
+            reserve for it.
         """
         # the host's clock only measures how old the record is at its replay
         stamped = {"spooled": time.time(), "record": record}
         line = (json.dumps(stamped, separators=(",", ":")) + "\n").encode()
         try:
             self._make_folder()
-            if self.size() + len(line) <= self._limit:
+            reserve = self._limit // _RESERVED if instead else 0
+            if self.size() + len(line) <= self._limit + reserve:
                 _append(self._own(_OPEN), line)
                 return True
         except OSError:
             pass
-        self.count_drop()
+        if not instead:
+            self.count_drop()
         return False
 
     def size(self) -> int:

@@ -306,9 +306,18 @@ class Ledger:
         return "done"
 
     def _keep(self, record: Record) -> None:
-        if not self.spool.append(record):
-            why = self.spool.complaint() or "it is full"
-            logger.error("A task's end was dropped, for want of a spool: %s", why)
+        if self.spool.append(record):
+            return
+        # how it ended is short, whatever it said: there is room for that
+        ending, result = bare(
+            read_ending(record.get("ending")), read_result(record.get("result"))
+        )
+        short = record_of(ending=ending, result=result)
+        if short and self.spool.append(short, instead=True):
+            logger.error("The spool is full: what a task said was dropped")
+            return
+        why = self.spool.complaint() or "it is full"
+        logger.error("A task's end was dropped, for want of a spool: %s", why)
 
     def _tell_dropped(self) -> None:
         """Tell what this process dropped when not even the disk took a note."""

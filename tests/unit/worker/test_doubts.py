@@ -24,6 +24,7 @@ from flask_metronome.database import Database, is_disconnect
 from flask_metronome.identity import new_worker_id, set_worker_id
 from flask_metronome.models import attempts, workers
 from flask_metronome.settings import Settings
+from flask_metronome.spool import Spool
 from flask_metronome.store import results
 from flask_metronome.store.ledger import Ledger
 from flask_metronome.store.records import record_of
@@ -287,6 +288,26 @@ def test_what_not_even_the_disk_could_note_is_counted_in_the_end(
         set_worker_id(None)
     with store.database.read() as c:
         assert c.execute(select(workers.c.dropped)).scalar() == 1
+
+
+def test_a_full_spool_still_keeps_how_a_task_ended(
+    store: Store, ledger: tuple[Ledger, Unconfirmed], tmp_path: Path
+) -> None:
+    """A few results of many megabytes fill it: what comes after is no lost run."""
+    made, database = ledger
+    made.spool = Spool(tmp_path / "spool", limit_bytes=5_000)
+    store.add_run()
+    store.claim()
+    ending = Ending(run_id=RUN, retries=0, state=SUCCEEDED, fence=1)
+    large = replace(result("SUCCESS"), result=b"x" * 10_000)
+    with database.begin():  # nobody else can write
+        made.write(ending=ending, result=large)
+    assert made.replay() == 1
+    assert (store.run().state, made.take_dropped()) == ("succeeded", 1)
+    with store.database.read() as c:
+        row = results.find(c, RUN)
+    assert row is not None
+    assert (row.status, row.result) == ("SUCCESS", None)
 
 
 def test_no_end_is_before_its_start_whatever_the_hosts_clock_says(
