@@ -189,10 +189,10 @@ def test_preview_of_a_cadence_names_the_clock_change(untouched: Run) -> None:
         *("--after", "2026-03-27T12:00:00Z", "--count", "3", "--json"),
     )
     found = loaded(result)
-    assert [one["at"] for one in found] == [
-        "2026-03-28T01:30:00Z",
-        "2026-03-29T01:00:00Z",
-        "2026-03-30T00:30:00Z",
+    assert [(one["due_at"], one["local"]) for one in found] == [
+        ("2026-03-28T01:30:00Z", "2026-03-28T02:30:00+01:00"),
+        ("2026-03-29T01:00:00Z", "2026-03-29T03:00:00+02:00"),
+        ("2026-03-30T00:30:00Z", "2026-03-30T02:30:00+02:00"),
     ]
     assert [bool(one["note"]) for one in found] == [False, True, False]
 

@@ -254,7 +254,13 @@ def preview(
     state = state_of()
     found = preview_of(_timing(state, key, given), after or now_of(state), count)
     if as_json:
-        print_json(found)
+        # as the API has it; local on the cadence's own clock, not in UTC
+        print_json(
+            [
+                {"due_at": one.at, "local": one.local.isoformat(), "note": one.note}
+                for one in found
+            ]
+        )
         return
     rows = [
         (instant(one.at), one.local.strftime("%a %Y-%m-%d %H:%M:%S %Z"), one.note)
