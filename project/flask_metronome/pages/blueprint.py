@@ -44,8 +44,8 @@ _HINTS = {
     HTTPStatus.NOT_FOUND: "It may have been removed, or pruned with the history.",
     HTTPStatus.SERVICE_UNAVAILABLE: "Beats, workers and monitors wait for it, too, and "
     "go on by themselves when it is back.",
-    HTTPStatus.GATEWAY_TIMEOUT: "A list that looks for something rare in a long history "
-    "answers sooner over a shorter span of due times.",
+    HTTPStatus.GATEWAY_TIMEOUT: "A list that looks for something rare in a long "
+    "history answers sooner over a shorter span of due times.",
 }
 
 pages = Blueprint(
