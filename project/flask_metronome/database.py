@@ -126,12 +126,13 @@ class Database:
 
     @property
     def has_no_file(self) -> bool:
-        """Whether it is an SQLite file that nobody has made yet."""
-        if self.dialect != "sqlite":
+        """Whether it is an SQLite file that nobody has made yet, and could be."""
+        named = self._url.database
+        if self.dialect != "sqlite" or named in (None, "", ":memory:"):
             return False
-        path = Path(str(self._url.database)).absolute()
-        nearest = next(folder for folder in path.parents if folder.exists())
-        return not path.exists() and nearest.is_dir()
+        path = Path(str(named)).absolute()
+        above = next(folder for folder in path.parents if folder.exists())
+        return not path.exists() and above.is_dir()
 
     @property
     def engine(self) -> Engine:

@@ -235,24 +235,6 @@ def test_an_edit_must_change_something(app: Flask, run: Run) -> None:
     assert after["revision"] == before["revision"]
 
 
-def test_a_terminal_without_utf8_gets_escapes_and_no_traceback(app: Flask) -> None:
-    def run(*words: str) -> Result:
-        runner = CliRunner(charset="latin-1")
-        return runner.invoke(
-            metronome_cli, words, obj=ScriptInfo(create_app=lambda: app)
-        )
-
-    run("init-db")
-    run("sync")
-    said = "naïve → 日本 😀"
-    result = run("schedules", "edit", "report", "--description", said, "--json")
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["description"] == said
-    result = run("schedules", "show", "report")
-    assert result.exit_code == 0, result.output
-    assert "naïve \\u2192 \\u65e5\\u672c" in result.stdout
-
-
 def test_prune_says_what_it_deleted(run: Run) -> None:
     assert set(loaded(run("prune", "--json")).values()) == {0}
 

@@ -74,6 +74,7 @@ def test_it_is_shown_without_them_wherever_it_is_shown(shop: Any) -> None:
     seen = 0
     for rule in shop.app.url_map.iter_rules():
         known = rule.arguments <= ids.keys() and "stream" not in rule.rule
+        known = known and not rule.endpoint.endswith("nothing_here")
         if "GET" not in rule.methods or not known or "metronome" not in rule.endpoint:
             continue
         if rule.endpoint.endswith(".nothing_here"):
