@@ -115,6 +115,17 @@ def test_catch_up_after_fifty_minutes_away(
     assert told(plan(late, at(50), Occupancy())) == expected
 
 
+def test_catch_up_all_makes_each_one_after_the_other_where_overlap_is_skipped() -> None:
+    late = schedule(catchup="all", catchup_limit=3, overlap="skip")
+    assert told(plan(late, at(50), Occupancy())) == [
+        ("planned", "scheduler_down", 0, 0),
+        ("waiting", "scheduler_down", 10, 0),
+        ("waiting", "scheduler_down", 20, 0),
+        ("missed", "cap", 30, 2),
+        ("skipped", "overlap", 50, 0),
+    ]
+
+
 def test_catch_up_all_leaves_out_what_lies_before_its_window() -> None:
     late = schedule(catchup="all", catchup_window_seconds=1800, overlap="allow")
     assert told(plan(late, at(59), Occupancy())) == [

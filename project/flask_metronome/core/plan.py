@@ -254,7 +254,9 @@ class _Planner:
             there.active, there.waiting = [row.id], []
             return row
         if policy == "skip":
-            return _skipped(row)
+            # skipping is for what is on time; of what was missed «all» means each
+            each = row.catchup and self.definition.catchup == "all"
+            return self._queue(row, one=False) if each else _skipped(row)
         return self._queue(row, one=policy == "queue_one")
 
     def _queue(self, row: PlannedRun, *, one: bool) -> PlannedRun:

@@ -19,7 +19,8 @@ _OVERLAP = {
 }
 # What becomes of many that are made up for at once.
 _MADE_UP_AT_ONCE = {
-    "skip": "but what is due while one of them still goes is skipped",
+    "skip": "one after the other",
+    "queue_all": "one after the other",
     "queue_one": "but only the first and the newest of them run",
     "cancel_previous": "but each cancels the one before",
 }

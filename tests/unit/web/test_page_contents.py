@@ -181,7 +181,7 @@ def test_a_schedules_policies_are_said_in_sentences(site: Any) -> None:
 @pytest.mark.parametrize(
     ("overlap", "said"),
     [
-        ("skip", "within 1 d, but what is due while one of them still goes is skipped"),
+        ("skip", "within 1 d, one after the other"),
         ("queue_one", "within 1 d, but only the first and the newest of them run"),
         ("cancel_previous", "within 1 d, but each cancels the one before"),
         ("queue_all", "the new ones wait in line, up to 7"),
