@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 from flask_metronome.app import create_app
 from flask_metronome.demo import chores, tasks
 from flask_metronome.demo.chores import FeedBroken, SupplierBusy
+from flask_metronome.demo.command import leave_out_settings
 from flask_metronome.demo.generated import CUSTOMERS, shop_data
 from flask_metronome.demo.models import Customer, Order, Session
 from flask_metronome.demo.sales_report import DayOfSales, chart_svg, sales_by_day
@@ -209,3 +210,20 @@ def test_the_shop_shows_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert client.get("/reports/../shop.sqlite").status_code == 404
     assert client.get("/reports/nope.csv").status_code == 404
     app.extensions["shop"].close()
+
+
+def test_the_demo_takes_nothing_of_another_app() -> None:
+    environ = {
+        "METRONOME_DATABASE_URL": "postgresql://in.production/app",
+        "METRONOME_SMTP_URL": "smtp://in.production",
+        "METRONOME_BROKER_URL": "amqp://in.production//",
+        "METRONOME_BROKER": "docker",
+        "METRONOME_DEMO_SMTP": "127.0.0.1:2525",
+        "PATH": "/bin",
+    }
+    assert leave_out_settings(environ) == [
+        "METRONOME_BROKER_URL",
+        "METRONOME_DATABASE_URL",
+        "METRONOME_SMTP_URL",
+    ]
+    assert sorted(environ) == ["METRONOME_BROKER", "METRONOME_DEMO_SMTP", "PATH"]

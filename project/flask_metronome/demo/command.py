@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ from flask_metronome.cli.supervisor import Process
 from flask_metronome.cli.up import up_options
 from flask_metronome.demo.shop import Shop, ShopSettings
 from flask_metronome.demo.tasks import SERVED
+from flask_metronome.settings import FOREIGN_PREFIXES, PREFIX
 from flask_metronome.state import state_of
 from metronome_broker.running import owner_lives, read_note
 
 _SMTP_HOST = "127.0.0.1"
 _SMTP_PORT = 2525
 _METRONOME, _SHOP = "metronome", "shop"
+#: Which broker it is to start; the only setting that is taken from outside.
+_CHOICE = "METRONOME_BROKER"
 
 
 @click.command(short_help="Run the demo shop.")
@@ -51,6 +54,9 @@ def demo(
     if not keep:
         _clear(folder)
     smtp_port = free_port(_SMTP_PORT, _SMTP_HOST)
+    left_out = leave_out_settings(os.environ)
+    if left_out:
+        click.echo(f"The demo has its own instead of {', '.join(left_out)}.")
     environ = _environ(folder, smtp_port)
     os.environ.update(environ)
     state = state_of(ScriptInfo(app_import_path=REFERENCE_APP).load_app())
@@ -105,16 +111,32 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
+def leave_out_settings(environ: MutableMapping[str, str]) -> list[str]:
+    """Take the settings of another app out; their names.
+
+    What was exported for it must get neither the shop's schedules into its
+    database nor the shop's incidents told to its people.
+    """
+    names = sorted(
+        name
+        for name in environ
+        if name.startswith(PREFIX)
+        and not name.startswith(FOREIGN_PREFIXES)
+        and name != _CHOICE
+    )
+    for name in names:
+        del environ[name]
+    return names
+
+
 def _environ(folder: Path, smtp_port: int) -> dict[str, str]:
-    environ = {
+    return {
         "FLASK_APP": REFERENCE_APP,
         "METRONOME_DATA_DIR": str(folder / _METRONOME),
         "METRONOME_DEMO_DIR": str(folder / _SHOP),
         "METRONOME_DEMO_SMTP": f"{_SMTP_HOST}:{smtp_port}",
+        _CHOICE: os.environ.get(_CHOICE, "embedded"),
     }
-    if not {"METRONOME_BROKER", "METRONOME_BROKER_URL"} & set(os.environ):
-        environ["METRONOME_BROKER"] = "embedded"
-    return environ
 
 
 def _mail_sink(mails: Path, port: int, environ: Mapping[str, str]) -> Process:
