@@ -49,6 +49,9 @@ def check(database: Database) -> str:
     :raises DatabaseUnreachable: when the database does not answer.
     """
     expected = head()
+    if database.has_no_file:
+        # to look would make one, and an empty one is no better
+        raise SchemaBehind(None, expected)
     with database.read() as connection:
         found = current(connection)
     if found != expected:

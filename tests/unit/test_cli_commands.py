@@ -267,11 +267,24 @@ def test_doctor_tells_of_records_that_workers_dropped(app: Flask, run: Run) -> N
 
 
 def test_doctor_goes_on_when_there_are_no_tables(app: Flask) -> None:
+    path = Path(str(state_of(app).database._url.database))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
     result = runner_of(app)("doctor", "--json")
     found = {one["check"]: one for one in json.loads(result.stdout)}
     assert result.exit_code == 1
     assert "init-db" in found["tables"]["advice"]
     assert found["database"]["ok"]
+
+
+def test_doctor_makes_no_database(tmp_path: Path) -> None:
+    app = make_app(tmp_path / "not-made")
+    path = Path(str(state_of(app).database._url.database))
+    result = runner_of(app)("doctor")
+    assert result.exit_code == 1
+    assert "run `flask metronome init-db`" in result.stdout
+    assert not path.exists()
+    state_of(app).loop.stop()
 
 
 def test_broker_says_what_up_would_start(untouched: Run) -> None:

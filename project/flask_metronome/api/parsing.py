@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from flask import Request, request
-from marshmallow import RAISE, Schema, ValidationError
-from marshmallow.fields import List
+from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
@@ -24,6 +23,16 @@ _DEEPEST = 50
 #: Flask before 3.1 has no limit for one request.
 _FLASK_BOUNDS = getattr(Request.max_content_length, "fset", None) is not None
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+#: A subclass before its base.
+_KINDS: tuple[tuple[type[fields.Field[Any]], str], ...] = (
+    (fields.Boolean, "true or false"),
+    (fields.Integer, "a whole number"),
+    (fields.Float, "a number"),
+    (fields.String, "a text"),
+    (fields.List, "a list"),
+    (fields.Dict, "an object"),
+    (fields.Field, "another value"),
+)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,100}")
 
 
@@ -151,7 +160,7 @@ def query_of(schema: type[Schema]) -> dict[str, Any]:
     for name in request.args:
         values = [value for value in request.args.getlist(name) if value]
         if values:
-            many = isinstance(reader.fields.get(name), List)
+            many = isinstance(reader.fields.get(name), fields.List)
             given[name] = values if many else values[0]
     return load(schema, given)
 
@@ -195,11 +204,16 @@ def _field_error(name: str, schema: Schema, asked: Request) -> FieldError:
     return _described(name, schema, ",".join(values) if values else None)
 
 
+def _kind_of(field: fields.Field[Any]) -> str:
+    """What one of marshmallow's own fields takes, in words."""
+    return next(words for kind, words in _KINDS if isinstance(field, kind))
+
+
 def _described(name: str, schema: Schema, got: Any) -> FieldError:
     field = schema.fields.get(name)
     if field is None:
         expected = "only " + ", ".join(sorted(schema.fields))
     else:
-        expected = getattr(field, "expected", "another value")
+        expected = getattr(field, "expected", None) or _kind_of(field)
     message = str(InputInvalid(name, expected, short(got)))
     return FieldError(field=name, expected=expected, got=short(got), message=message)

@@ -42,7 +42,12 @@ def ask(
 
 
 def now_of(state: State) -> datetime:
-    """The instant now, by the database's clock."""
+    """The instant now, by the database's clock.
+
+    :raises SchemaBehind: nobody has made the database yet.
+    """
+    if state.database.has_no_file:
+        raise SchemaBehind(None, "this version's tables")
     with state.database.read() as connection:
         return state.database.now(connection)
 

@@ -190,6 +190,20 @@ def test_a_wrong_body_names_its_field(
     assert site.get("/runs").json["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [("rate_per_second", "fast", "a number"), ("in_flight", "some", "a whole number")],
+)
+def test_a_number_is_said_to_be_expected(
+    site: Any, field: str, value: str, expected: str
+) -> None:
+    site.schedule("report")
+    span = {"after": "2026-06-01T08:00:00Z", "until": "2026-06-01T09:00:00Z"}
+    found = site.post("/schedules/report/backfill", {**span, field: value})
+    (error,) = found.json["errors"]
+    assert (error["field"], error["expected"]) == (field, expected)
+
+
 def test_a_body_that_is_no_json(site: Any) -> None:
     options = {"data": b"{nope", "content_type": "application/json"}
     found = site.client.post("/metronome/api/v1/schedules", **options)
