@@ -55,6 +55,9 @@ def bring_up(state: State, wanted: Wanted) -> int:
     """
     try:
         with _every_signal_interrupts():
+            settings = state.settings
+            if not settings.broker_url and settings.broker != "embedded":
+                click.echo("broker: one is picked; RabbitMQ takes some seconds …")
             broker = state.broker()
             try:
                 click.echo(broker.line)
