@@ -50,7 +50,7 @@ class Unconfirmed(Database):
 @pytest.fixture
 def ledger(store: Store, tmp_path: Path) -> Iterator[tuple[Ledger, Unconfirmed]]:
     url = f"sqlite:///{tmp_path / 'm.sqlite'}"
-    database = Unconfirmed(url, clock=store.clock)
+    database = Unconfirmed(url, clock=store.clock, timeout_seconds=0.5)
     settings = Settings(data_dir=tmp_path, database_url=url, claim_wait_seconds=0.5)
     yield Ledger(database, settings), database
     database.dispose()
