@@ -40,15 +40,15 @@ environment. An unknown name or a wrong value is an error that names it.
                                the least grace, 30 s, or what a dead beat held is
                                missed (15)
 ``PUBLISH_WINDOW``             unconfirmed messages at once (200)
-``GRACE_SECONDS``              lateness that is still on time; default by
-                               interval, see the semantics
-``CATCHUP``                    default policy: ``latest``, ``earliest``,
-                               ``all`` or ``none``
-``CATCHUP_LIMIT``              runs that ``all`` makes at the most (100;
-                               up to 10000)
+``GRACE_SECONDS``              lateness that is still on time; default: half the
+                               interval, 30 s to 30 min
+``CATCHUP``                    of what was missed: ``latest``, ``earliest``,
+                               ``all`` or ``none`` (``latest``)
+``CATCHUP_LIMIT``              runs that ``all`` makes at the most, up to 10000;
+                               also the length of a line that waits (100)
 ``CATCHUP_WINDOW_SECONDS``     how far back ``all`` looks (86400)
-``LEASE_SECONDS``              how often beats and workers say they live (30
-                               for workers; beats every 5)
+``LEASE_SECONDS``              how often a worker says that it lives; silent for
+                               three of them it is taken for dead (30)
 ``MONITOR_SECONDS``            pause between two sweeps (2.0)
 ``DATABASE_TIMEOUT_SECONDS``   deadline of one statement (10.0)
 ``CLAIM_WAIT_SECONDS``         how long a worker waits for the database
@@ -73,7 +73,7 @@ environment. An unknown name or a wrong value is an error that names it.
                                ``metronome.events`` (``false``)
 ``RESULT_DAYS``                days a result is kept (7)
 ``HISTORY_DAYS``               days a run is kept (90)
-``REDACT``                     key patterns whose values are never stored
+``REDACT``                     key patterns whose values nobody is shown
                                (``password,secret,token,authorization,…``)
 =============================  ==============================================
 """

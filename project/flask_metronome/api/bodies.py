@@ -10,7 +10,12 @@ from marshmallow import Schema, fields
 from flask_metronome.api.blueprint import api
 from flask_metronome.api.cadence_schema import CADENCE
 from flask_metronome.api.fields import Instant, Text
-from flask_metronome.core.schedule import CATCHUPS, ON_LOST, OVERLAPS
+from flask_metronome.core.schedule import (
+    CATCHUPS,
+    MOST_CAUGHT_UP,
+    ON_LOST,
+    OVERLAPS,
+)
 
 _MARK = (
     "Secrets are shown as [redacted], here as in args and options; "
@@ -60,7 +65,11 @@ class DefinitionSchema(Schema):
     jitter_seconds = seconds("put off by up to that, by a hash of the due time")
     catchup = word(CATCHUPS, "What becomes of due times that were missed.")
     catchup_limit = fields.Integer(
-        metadata={"description": "The most runs of catchup «all».", "minimum": 1}
+        metadata={
+            "description": "The most runs of catchup «all».",
+            "minimum": 1,
+            "maximum": MOST_CAUGHT_UP,
+        }
     )
     catchup_window_seconds = seconds("how far back catchup «all» looks")
     grace_seconds = seconds("not published by then: missed", allow_none=True)

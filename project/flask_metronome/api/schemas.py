@@ -1,4 +1,4 @@
-"""What the API answers and takes, as schemas: for writing JSON and for OpenAPI."""
+"""What the API answers, as schemas: for writing JSON and for OpenAPI."""
 
 from __future__ import annotations
 

@@ -8,7 +8,12 @@ from typing import Any
 import click
 
 from flask_metronome.cli.parameters import DurationType, InstantType, JsonType, StepType
-from flask_metronome.core.schedule import CATCHUPS, ON_LOST, OVERLAPS
+from flask_metronome.core.schedule import (
+    CATCHUPS,
+    MOST_CAUGHT_UP,
+    ON_LOST,
+    OVERLAPS,
+)
 from flask_metronome.errors import CadenceInvalid
 
 CADENCES = ("cron", "every", "once", "solar", "rrule", "follows")
@@ -33,15 +38,21 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "start-at": ("start_at", {"type": InstantType(), "help": "Not due before."}),
     "end-at": ("end_at", {"type": InstantType(), "help": "Not due after."}),
     "max-runs": ("max_runs", {"type": int, "help": "Runs, then it is finished."}),
-    "jitter": ("jitter_seconds", {"type": DurationType(), "help": "Put off by up to."}),
+    "jitter": (
+        "jitter_seconds",
+        {"type": DurationType(), "help": "Put off by up to that."},
+    ),
     "catchup": (
         "catchup",
         {
             "type": click.Choice(CATCHUPS),
-            "help": "Of what was missed; how many of «all» go, --overlap says.",
+            "help": "What goes of what was missed; at overlap skip, all in line.",
         },
     ),
-    "catchup-limit": ("catchup_limit", {"type": int, "help": "Runs of catchup «all»."}),
+    "catchup-limit": (
+        "catchup_limit",
+        {"type": int, "help": f"Runs of catchup «all»; up to {MOST_CAUGHT_UP}."},
+    ),
     "catchup-window": (
         "catchup_window_seconds",
         {"type": DurationType(), "help": "How far back catchup «all» looks."},
@@ -59,7 +70,10 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
         "max_runtime_seconds",
         {"type": DurationType(), "help": "Longer is overrun."},
     ),
-    "overlap": ("overlap", {"type": click.Choice(OVERLAPS), "help": "While one runs."}),
+    "overlap": (
+        "overlap",
+        {"type": click.Choice(OVERLAPS), "help": "What is due while one runs."},
+    ),
     "concurrency-key": (
         "concurrency_key",
         {"help": "Runs of one key exclude each other."},

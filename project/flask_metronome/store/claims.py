@@ -1,6 +1,6 @@
-"""Claim a run before its body, and end its attempt after: by compare-and-set.
+"""Claim a run before its body, by compare-and-set.
 
-The run's row is locked first, in every function here, so that two of them
+The run's row is locked first, here as where attempts end, so that two of them
 never wait for each other crosswise. A fence that only grows says whose claim
 counts.
 """

@@ -1,4 +1,4 @@
-"""The few statements that databases spell differently."""
+"""Inserting rows that may be there already, as each database spells it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements that every database spells differently."""
+"""Merging a row into one that is there, and comparing spans, as each database does."""
 
 from __future__ import annotations
 
