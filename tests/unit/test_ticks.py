@@ -271,6 +271,19 @@ def test_cancel_previous_cancels_and_raises_the_fence(
     assert (first.state, first.fence, second.state) == ("cancelled", 1, "planned")
 
 
+def test_what_all_catches_up_waits_in_the_claim_too_and_is_not_skipped(
+    database: Database, clock: SettableClock
+) -> None:
+    add(database, catchup="all", catchup_limit=2)
+    clock.tick(75)
+    turn(database)
+    assert [
+        (row.state, row.options["overlap"]) for row in rows(database) if row.catchup
+    ] == [("planned", "queue_all"), ("waiting", "queue_all")]
+    on_time = [row for row in rows(database) if not row.missed]
+    assert {row.options["overlap"] for row in on_time} == {"skip"}
+
+
 def test_jitter_puts_off_the_publishing_and_not_the_due_time(
     database: Database, clock: SettableClock
 ) -> None:

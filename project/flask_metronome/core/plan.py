@@ -244,7 +244,8 @@ class _Planner:
 
     def _give_way(self, row: PlannedRun) -> PlannedRun:
         """Apply the overlap policy and enter the row into the occupancy."""
-        policy, there = self.definition.overlap, self.occupancy
+        policy = self.definition.overlap_of(catchup=row.catchup)
+        there = self.occupancy
         busy = bool(there.active or there.waiting)
         if policy == "allow" or not busy:
             there.active.append(row.id)
@@ -254,9 +255,7 @@ class _Planner:
             there.active, there.waiting = [row.id], []
             return row
         if policy == "skip":
-            # skipping is for what is on time; of what was missed «all» means each
-            each = row.catchup and self.definition.catchup == "all"
-            return self._queue(row, one=False) if each else _skipped(row)
+            return _skipped(row)
         return self._queue(row, one=policy == "queue_one")
 
     def _queue(self, row: PlannedRun, *, one: bool) -> PlannedRun:

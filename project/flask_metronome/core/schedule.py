@@ -101,6 +101,14 @@ class Definition:
             jitter_seconds=self.jitter_seconds,
         )
 
+    def overlap_of(self, *, catchup: bool) -> str:
+        """The overlap policy of a run.
+
+        Skipping is for what is on time; of what was missed «all» means each.
+        """
+        each = catchup and self.catchup == "all" and self.overlap == "skip"
+        return "queue_all" if each else self.overlap
+
     def to_dict(self) -> dict[str, Any]:
         """The definition as JSON values; :meth:`from_dict` reads it back."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}

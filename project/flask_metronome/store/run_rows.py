@@ -59,7 +59,9 @@ def planned_row(schedule: Schedule, run: PlannedRun, now: datetime) -> dict[str,
         late_after_seconds=run.late_after_seconds,
     )
     row = base_row(schedule, due_at=run.due_at, now=now, limits=limits)
+    overlap = schedule.definition.overlap_of(catchup=run.catchup)
     row |= {
+        "options": row["options"] | {"overlap": overlap},
         "id": run.id,
         "origin": run.origin,
         "fires_at": run.fires_at,
