@@ -264,7 +264,11 @@ CAUSES: tuple[Cause, ...] = (
         what="The broker is down at the due time",
         plain="nothing: beat logs it and goes on",
         shown="published when it is back; after its grace missed (publish_failed)",
-        tests=("test_whole_path::test_a_broker_away_for_fifteen_seconds_costs_no_run",),
+        tests=(
+            "test_whole_path::test_a_broker_away_for_fifteen_seconds_costs_no_run",
+            "test_monitor_judgements::"
+            "test_a_planned_run_is_not_missed_until_its_grace_is_over",
+        ),
     ),
     Cause(
         number=25,
