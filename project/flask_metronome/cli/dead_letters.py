@@ -79,7 +79,7 @@ def list_command(lane: str | None, limit: int, as_json: bool) -> None:
 @json_option
 @with_appcontext
 def show(run_id: str, limit: int, as_json: bool) -> None:
-    """Show the dead letters of a run or task id, with their arguments."""
+    """Show the dead letters of a run or task, with arguments."""
     state = state_of()
     found = _find(state, None, run_id, limit)
     if not found:

@@ -100,7 +100,7 @@ def from_celery(target: str | None, tz: str | None, **how: Any) -> None:
 @_schema
 @_importing
 def from_django_celery_beat(url: str, schema: str | None, **how: Any) -> None:
-    """Take in the periodic tasks of django-celery-beat."""
+    """Take in django-celery-beat's periodic tasks."""
     read = django_celery_beat.read_django_celery_beat
     _import(django_celery_beat.PEER, _read(read, url, schema), **how)
 
@@ -110,7 +110,7 @@ def from_django_celery_beat(url: str, schema: str | None, **how: Any) -> None:
 @_schema
 @_importing
 def from_sqlalchemy_celery_beat(url: str, schema: str | None, **how: Any) -> None:
-    """Take in the periodic tasks of sqlalchemy-celery-beat."""
+    """Take in sqlalchemy-celery-beat's periodic tasks."""
     read = sqlalchemy_celery_beat.read_sqlalchemy_celery_beat
     _import(sqlalchemy_celery_beat.PEER, _read(read, url, schema), **how)
 
@@ -121,7 +121,10 @@ def from_sqlalchemy_celery_beat(url: str, schema: str | None, **how: Any) -> Non
 @click.option("--tz", help="The zone of crontabs and rrules, an IANA name.")
 @_importing
 def from_redbeat(url: str, prefix: str, tz: str | None, **how: Any) -> None:
-    """Take in the schedules of RedBeat; needs the extra `redbeat`."""
+    """Take in the schedules of RedBeat.
+
+    Needs the extra `redbeat`.
+    """
     settings = state_of().settings
     named = zone_name(tz) if tz else None
     timeout = settings.database_timeout_seconds

@@ -124,7 +124,11 @@ def mute(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    """Tell nobody of the incidents of SCOPE: «*», «schedule:KEY», «lane:LANE»."""
+    """Tell nobody of the incidents of a scope.
+
+    SCOPE is «*», «schedule:KEY» or «lane:LANE». Until `unmute` ends it, unless --for
+    or --until says when.
+    """
     state = state_of()
     if seconds is not None and until_at is not None:
         raise click.UsageError("--for and --until exclude each other.")

@@ -34,7 +34,7 @@ def lanes(context: click.Context, as_json: bool) -> None:
 @json_option
 @with_appcontext
 def list_command(as_json: bool) -> None:
-    """List the lanes, with what the broker holds and what the database says.
+    """List the lanes, as broker and database see them.
 
     OPEN and RUNNING are runs; MESSAGES and CONSUMERS are the broker's.
     """

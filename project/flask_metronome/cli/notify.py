@@ -23,7 +23,10 @@ def notify() -> None:
 @json_option
 @with_appcontext
 def test(as_json: bool) -> None:
-    """Send a test to every channel; ends with 1 if one does not get through."""
+    """Send a test to every channel.
+
+    Exit code 1 when one does not get through.
+    """
     state = state_of()
     channels = channels_of(state.settings)
     if not channels:

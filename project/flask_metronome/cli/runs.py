@@ -118,7 +118,10 @@ def rerun(run_id: str, idempotency_key: str | None, as_json: bool) -> None:
 @_run_id
 @with_appcontext
 def cancel(run_id: str) -> None:
-    """Cancel a run that is not over; a body that runs is not interrupted."""
+    """Cancel a run that is not over.
+
+    A body that runs is stopped, where its worker's pool can do so.
+    """
     if not Operations(state_of()).cancel(run_id, who=who()):
         raise Failure(f"The run {run_id} is over already.")
     click.echo(f"{run_id}: cancelled")
