@@ -15,10 +15,11 @@ from celery.bin.celery import celery
 from click.testing import CliRunner
 from flask import Flask
 
-from flask_metronome import Metronome
+from flask_metronome import Definition, Metronome, every
 from flask_metronome.celery_commands import find_flask_apps_too, metronome
 from flask_metronome.schema import init_db
 from flask_metronome.state import state_of
+from flask_metronome.store import schedules
 
 find_app = find_flask_apps_too(celerys_own)
 
@@ -154,6 +155,23 @@ def test_celery_metronome_shows_the_state_or_one_sentence(
     assert result.exit_code == (0 if with_tables else 1)
     assert ("No beat and no worker." in result.stdout) is with_tables
     assert ("flask metronome init-db" in result.stderr) is not with_tables
+
+
+def test_celery_metronome_shows_the_soonest_of_many(tmp_path: Path) -> None:
+    state = state_of(make_app(tmp_path))
+    init_db(state.database)
+    with state.database.begin() as connection:
+        now = state.database.now(connection)
+        cadences = {f"a{n}": every(7, "days") for n in range(501)}
+        for key, cadence in (cadences | {"soon": every(1)}).items():
+            definition = Definition(key=key, task="t", cadence=cadence)
+            schedules.add(connection, definition, owner="api", who="test", now=now)
+    context = types.SimpleNamespace(app=state.celery)
+    result = CliRunner().invoke(metronome, [], obj=context)
+    state.loop.stop()
+    state.database.dispose()
+    assert "  soon  " in result.stdout
+    assert result.stdout.count("  every week") == 9
 
 
 def test_an_error_of_the_app_itself_is_left_to_celery(module: Any) -> None:

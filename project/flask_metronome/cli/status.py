@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
 
 from flask_metronome.cli.asking import ask, now_of
 from flask_metronome.cli.output import instant, print_table
 from flask_metronome.cli.schedules import words_of
 from flask_metronome.history.processes import list_beats, list_workers
-from flask_metronome.history.schedules import ScheduleFilter, list_schedules
-from flask_metronome.history.values import ScheduleView
+from flask_metronome.history.schedules import coming_schedules
 from flask_metronome.state import State
 
-_MOST = 500
 _SHOWN = 10
+#: Whatever is due at all: in a hundred years.
+_AHEAD = timedelta(days=36_525)
 
 
 def print_status(state: State) -> None:
@@ -34,20 +36,15 @@ def print_status(state: State) -> None:
     print_table(
         ("PROCESS", "WHERE", "SINCE", "LANES"), rows, empty="No beat and no worker."
     )
+    due = ask(
+        state, lambda c: coming_schedules(c, now + _AHEAD, lane=None, limit=_SHOWN)
+    )
     click.echo()
     print_table(
         ("NEXT DUE", "SCHEDULE", "WHEN", "LANE"),
         [
             (instant(item.next_due_at), item.key, words_of(item), item.lane)
-            for item in _due_next(state)
+            for item in due
         ],
         empty="Nothing is due.",
     )
-
-
-def _due_next(state: State) -> list[ScheduleView]:
-    wanted = ScheduleFilter(states=("active",))
-    found = ask(state, lambda c: list_schedules(c, wanted, limit=_MOST)).items
-    due = [item for item in found if item.next_due_at is not None]
-    due.sort(key=lambda item: (item.next_due_at is None, item.next_due_at))
-    return due[:_SHOWN]
