@@ -43,9 +43,9 @@ from flask_metronome.store import (
     overdue,
     retention,
     returns,
+    sightings,
     sweeps,
     unknown,
-    watch,
     watching,
 )
 
@@ -107,13 +107,13 @@ class Monitor:
         self._batch = batch
         self._holder = holder or str(uuid.uuid4())
         self._lease: leases.Lease | None = None
-        self._sightings = watch.Sightings()
+        self._sightings = sightings.Sightings()
         self._recounts = overdue.Recounts()
         self._next_prune: datetime | None = None
         self._why_absent = UnknownCause.NO_MONITOR
         self._has_backlog = False
         self._telling = telling_of(settings)
-        self._rules = watch.LossRules(
+        self._rules = sightings.LossRules(
             lease_seconds=settings.lease_seconds,
             most_attempts=settings.delivery_limit,
         )
@@ -134,7 +134,7 @@ class Monitor:
                 now=now,
             )
             if self._lease is None:
-                self._sightings = watch.Sightings()
+                self._sightings = sightings.Sightings()
                 self._recounts = overdue.Recounts()
                 return SweepReport(elected=False)
             watching_since, settled_at = self._settle(connection, now)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from flask_metronome.core.run import LIVE, OPEN, RunState
 from flask_metronome.models import runs
-from flask_metronome.store.watch import Workers
+from flask_metronome.store.sightings import Workers
 
 _GOES_ON = "the run before was still going"
 _WAITS = "the run before waits for a worker"

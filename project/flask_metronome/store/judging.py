@@ -23,9 +23,9 @@ from flask_metronome.store import following, incidents, standing_rows
 from flask_metronome.store.blocking import in_the_way
 from flask_metronome.store.counters import ANNOUNCED, ENDED
 from flask_metronome.store.incidents import BLOCKED, HAPPENED_CHARACTERS, RUNS, Opening
+from flask_metronome.store.sightings import LEASES
 from flask_metronome.store.standing_rows import Pending, Watched
 from flask_metronome.store.telling import Telling
-from flask_metronome.store.watch import LEASES
 
 _FINAL = sorted(state.value for state in FINAL)
 _UNSTARTED = sorted(state.value for state in UNSTARTED)

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, and_, select, update
 from flask_metronome.core.ending import LostCause
 from flask_metronome.core.run import AttemptState, RunState
 from flask_metronome.models import attempts, runs
+from flask_metronome.store.sightings import OUT_OF_HANDS, LossRules, Sightings, Workers
 from flask_metronome.store.upserts import rows_changed
-from flask_metronome.store.watch import OUT_OF_HANDS, LossRules, Sightings, Workers
 
 
 def mark_lost(

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from flask_metronome.core.run import MissedReason, RunState
 from flask_metronome.models import runs
-from flask_metronome.store.watch import OUT_OF_HANDS
+from flask_metronome.store.sightings import OUT_OF_HANDS
 
 #: Longest pause before a refused run is offered again, seconds.
 LONGEST_BACKOFF_SECONDS = 60

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from flask_metronome.core.run import AttemptState, RunState
 from flask_metronome.models import attempts, runs
 from flask_metronome.store import counters
-from flask_metronome.store.watch import OUT_OF_HANDS, LossRules, Sightings, Workers
+from flask_metronome.store.sightings import OUT_OF_HANDS, LossRules, Sightings, Workers
 
 #: Published or received: the broker or a worker should have the message.
 _ON_THE_WAY = (RunState.PUBLISHED.value, RunState.RECEIVED.value)

@@ -31,8 +31,8 @@ from flask_metronome.store.incidents import (
     Incident,
     Opening,
 )
+from flask_metronome.store.sightings import Workers
 from flask_metronome.store.telling import Telling
-from flask_metronome.store.watch import Workers
 
 #: Late runs lie in a lane for this long without a worker before somebody is told:
 #: what was due long ago may have come there only now.

@@ -1,4 +1,4 @@
-"""What the monitor knows about workers, and what it saw once and looks at twice."""
+"""What the monitor sees of workers, and what it saw once and looks at twice."""
 
 from __future__ import annotations
 
