@@ -164,6 +164,7 @@ def test_what_its_jitter_holds_back_is_not_missed_yet() -> None:
     decided = plan(late, at(45), Occupancy())
     assert told(decided) == [("planned", None, 0, 0)]
     assert decided.miss_after_at == plan(late, NOON, Occupancy()).miss_after_at
+    assert decided.miss_after_at == miss_after(late, at(24 * 60))
     ends = fires_at + timedelta(minutes=30)
     assert miss_after(late, NOON) == decided.runs[0].grace_until == ends
     assert not plan(late, ends, Occupancy()).runs[0].missed

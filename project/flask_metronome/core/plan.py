@@ -348,9 +348,7 @@ class _Planner:
             superseded=tuple(self.superseded),
             cancelled=tuple(self.cancelled),
             next_due_at=following,
-            miss_after_at=None
-            if following is None
-            else following + timedelta(seconds=self._limits(following).grace_seconds),
+            miss_after_at=None if following is None else self._miss_after(following),
             last_due_at=decided,
             runs_made=self.made,
             finished=following is None,
