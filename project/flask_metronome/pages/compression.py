@@ -16,9 +16,10 @@ def compressed(response: Response) -> Response:
     """The page, compressed for a client that takes it so.
 
     One with a form's token is not: beside what a caller chose, its length
-    would tell of the token.
+    would tell of the token. Nor is what is passed on as it comes, from Flower.
     """
-    if response.mimetype != "text/html" or response.status_code != 200 or has_token():
+    page_of_ours = response.mimetype == "text/html" and not response.is_streamed
+    if not page_of_ours or response.status_code != 200 or has_token():
         return response
     response.vary.add("Accept-Encoding")
     if "Content-Encoding" in response.headers or not _takes_gzip():

@@ -23,6 +23,7 @@ class Flower(BaseHTTPRequestHandler):
     asked: list[tuple[str, str, dict[str, str]]]
     status: int
     headers_said: dict[str, str]
+    said = b"a page"
 
     def do_GET(self) -> None:
         type(self).asked.append((self.command, self.path, dict(self.headers)))
@@ -31,7 +32,7 @@ class Flower(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET" and type(self).status == 200:
-            self.wfile.write(b"a page")
+            self.wfile.write(type(self).said)
 
     do_HEAD = do_GET
     do_POST = do_GET
@@ -101,6 +102,14 @@ def test_a_page_comes_through_with_our_login_and_nobody_elses(
     assert "Access-Control-Allow-Origin" not in found.headers
     assert "frame-ancestors 'self'" in found.headers["Content-Security-Policy"]
     assert found.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_long_page_comes_through_as_it_comes(site: Any, flower: Any) -> None:
+    """It may hold tokens of Flower's, and may come slowly."""
+    flower.said = b"a page" * 2000
+    found = show(site, "/flower/", headers={"Accept-Encoding": "gzip"})
+    assert found.data == flower.said
+    assert "Content-Encoding" not in found.headers
 
 
 def test_it_is_only_read(site: Any, flower: Any) -> None:
