@@ -50,6 +50,14 @@ class Hand:
         due = row.next_due_at
         return row.state, row.error, None if due is None else f"{due:%H:%M}"
 
+    def set_aside(self, error: str | None) -> str:
+        """What a beat does whose batch the database refused; the state then."""
+        with self.database.begin() as connection:
+            found = connection.execute(select(schedules.c.id)).scalar_one()
+            now = self.database.now(connection)
+            schedule_store.set_aside(connection, found, str(error), now=now)
+            return str(connection.execute(select(schedules.c.state)).scalar_one())
+
     def left(self) -> list[tuple[str, str | None, str, int]]:
         """The rows of its due times."""
         with self.database.read() as connection:
@@ -71,6 +79,8 @@ def check_hand_edits(database: Database) -> None:
     hand.writes(catchup="sometimes")
     state, error, _ = hand.beat(5)
     assert (state, str(error)[:8]) == ("broken", "catchup:")
+    # another beat, later by a moment, mends nothing
+    assert hand.set_aside(error) == "broken"
     hand.writes(catchup="none")
     # 12:20 was not planned by anyone, and an edit fires nothing of the past
     assert hand.beat(1) == ("active", None, "12:30")

@@ -37,6 +37,7 @@ from flask_metronome.store.schedule_rows import (
     progress,
     read_or_broken,
 )
+from flask_metronome.store.upserts import rows_changed
 
 _AIM_AND_PAUSE = (
     "next_due_at",
@@ -268,12 +269,18 @@ def retire(connection: Connection, row: Row[Any], *, now: datetime) -> None:
 def set_aside(
     connection: Connection, schedule_id: str, error: str, *, now: datetime
 ) -> None:
-    """Take a row that cannot be planned out of the ticks, with its error shown."""
-    connection.execute(
+    """Take a row that cannot be planned out of the ticks, with its error shown.
+
+    One that is out of them already stays as it is: another beat was first, and the
+    same error once more would look like an edit that mends it.
+    """
+    changed = connection.execute(
         update(schedules)
-        .where(schedules.c.id == schedule_id)
+        .where(schedules.c.id == schedule_id, schedules.c.state == "active")
         .values(state="broken", error=error, error_at=now, updated_at=now)
     )
+    if not rows_changed(changed):
+        return
     key = select(schedules.c.key).where(schedules.c.id == schedule_id)
     audit.note(
         connection,
