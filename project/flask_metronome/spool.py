@@ -43,27 +43,27 @@ class Spool:
         # dropped, and not even that could be written: the disk is full
         self._uncounted = 0
 
-    def append(self, record: Record, *, instead: bool = False) -> bool:
+    def append(self, record: Record, *, reserved: bool = False) -> bool:
         """Keep a record; ``False`` when the spool is full or the disk says no.
 
         It is on the disk when this returns: the database is away, and there is
         no other copy once the message is acknowledged.
 
-        :param instead: of one that found no room and was counted: there is a
-            reserve for it.
+        :param reserved: there is a reserve for it; if even that is full, who calls
+            counts it, or has another way.
         """
         # the host's clock only measures how old the record is at its replay
         stamped = {"spooled": time.time(), "record": record}
         line = (json.dumps(stamped, separators=(",", ":")) + "\n").encode()
         try:
             self._make_folder()
-            reserve = self._limit // _RESERVED if instead else 0
+            reserve = self._limit // _RESERVED if reserved else 0
             if self.size() + len(line) <= self._limit + reserve:
                 _append(self._own(_OPEN), line)
                 return True
         except OSError:
             pass
-        if not instead:
+        if not reserved:
             self.count_drop()
         return False
 
@@ -78,9 +78,11 @@ class Spool:
     def complaint(self) -> str | None:
         """Why no record can be kept, in words; ``None`` when one can."""
         folder = self._folder
-        while not folder.exists() and folder != folder.parent:
+        # not by pathlib, which raises where a folder above may not be entered
+        while not os.path.lexists(folder) and folder != folder.parent:
             folder = folder.parent
-        if folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        allowed = os.access(folder, os.R_OK | os.W_OK | os.X_OK)
+        if os.path.isdir(folder) and allowed:
             return None
         return f"{folder} is no folder that this process may read and write"
 

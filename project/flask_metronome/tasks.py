@@ -182,17 +182,27 @@ class MetronomeTask(Task):
         try:
             claim = self._ledger().claim(_delivery(self.name, request))
         except DatabaseUnreachable as error:
-            if self.acks_late and not self._came_back_often(request):
-                logger.error("Run %s goes back to the broker: %s", request.id, error)
-                raise Reject(str(error), requeue=True) from error
-            # its message is acknowledged and gone, or would soon be a dead letter
-            logger.error("Run %s goes back to the outbox: %s", request.id, error)
-            self._ledger().hand_back(request.id, retries=request.retries or 0)
-            raise Ignore("not run: the database is away") from error
+            if self._is_handed_back(request, error):
+                raise Ignore("not run: the database is away") from error
+            logger.error("Run %s goes back to the broker: %s", request.id, error)
+            raise Reject(str(error), requeue=True) from error
         if claim.verdict is not Verdict.CLAIM:
             raise Ignore(f"not run: {claim.verdict}")
         request.claimed_fence = claim.fence
         request.metronome_since = time.monotonic()
+
+    def _is_handed_back(self, request: Any, why: Exception) -> bool:
+        """Whether its message is to be acknowledged, for it will be sent again."""
+        is_gone = not self.acks_late
+        if not is_gone and not self._came_back_often(request):
+            return False
+        # no broker has it, or it would soon be a dead letter there
+        kept = self._ledger().hand_back(
+            request.id, retries=request.retries or 0, is_gone=is_gone
+        )
+        if kept:
+            logger.error("Run %s goes back to the outbox: %s", request.id, why)
+        return kept or is_gone
 
     def _came_back_often(self, request: Any) -> bool:
         """Half of the lane's limit is left to workers that die."""

@@ -155,13 +155,19 @@ class Ledger:
         closing = Closing(run_id=run_id, state=state, reason=reason, error=error)
         self._hand_over(lambda: self._close_or_keep(closing))
 
-    def hand_back(self, run_id: str, *, retries: int) -> None:
-        """Have a run's message sent again that no broker has: into the outbox.
+    def hand_back(self, run_id: str, *, retries: int, is_gone: bool) -> bool:
+        """Have a run's message sent again, from the outbox; whether it will be.
 
-        For one that was acknowledged when the database was away for its claim.
+        For one that is acknowledged when the database was away for its claim.
+
+        :param is_gone: it is acknowledged already: no broker has it any more.
         """
         handed_back = HandedBack(run_id=run_id, retries=retries)
-        self._keep(record_of(handed_back=handed_back))
+        kept = self.spool.append(record_of(handed_back=handed_back), reserved=True)
+        if is_gone and not kept:
+            self.spool.count_drop()
+            logger.error("The message of %s was dropped: %s", run_id, self._no_room())
+        return kept
 
     def start_writer(self) -> None:
         """From now on this process writes in a thread; for a worker's main one."""
@@ -184,11 +190,12 @@ class Ledger:
         try:
             self._close_once(closing)
         except Exception as failure:
-            if is_disconnect(failure):
-                self._keep(record_of(closing=closing))
-            else:
+            if not is_disconnect(failure):
                 self.spool.count_drop()
                 logger.exception("A run's end could not be written")
+            elif not self.spool.append(record_of(closing=closing), reserved=True):
+                self.spool.count_drop()
+                logger.error("A run's end was dropped: %s", self._no_room())
 
     def _close_once(self, closing: Closing, *, age_seconds: float = 0.0) -> None:
         with self._database.begin() as connection:
@@ -313,11 +320,13 @@ class Ledger:
             read_ending(record.get("ending")), read_result(record.get("result"))
         )
         short = record_of(ending=ending, result=result)
-        if short and self.spool.append(short, instead=True):
+        if short and self.spool.append(short, reserved=True):
             logger.error("The spool is full: what a task said was dropped")
             return
-        why = self.spool.complaint() or "it is full"
-        logger.error("A task's end was dropped, for want of a spool: %s", why)
+        logger.error("A task's end was dropped: %s", self._no_room())
+
+    def _no_room(self) -> str:
+        return f"no spool: {self.spool.complaint() or 'it is full'}"
 
     def _tell_dropped(self) -> None:
         """Tell what this process dropped when not even the disk took a note."""

@@ -19,7 +19,7 @@ from worker_store import DELIVERY, ELSEWHERE, RUN, Store
 
 from flask_metronome.core.claim import Verdict
 from flask_metronome.core.ending import Ending
-from flask_metronome.core.run import AttemptState
+from flask_metronome.core.run import AttemptState, RunState
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.identity import new_worker_id, set_worker_id
 from flask_metronome.models import attempts, workers
@@ -282,7 +282,7 @@ def test_what_not_even_the_disk_could_note_is_counted_in_the_end(
     store.claim()
     set_worker_id(ELSEWHERE)
     try:
-        made.hand_back("another", retries=0)
+        assert not made.hand_back("another", retries=0, is_gone=True)
         made.write(ending=Ending(run_id=RUN, retries=0, state=SUCCEEDED, fence=1))
     finally:
         set_worker_id(None)
@@ -308,6 +308,26 @@ def test_a_full_spool_still_keeps_how_a_task_ended(
         row = results.find(c, RUN)
     assert row is not None
     assert (row.status, row.result) == ("SUCCESS", None)
+
+
+def test_a_full_spool_still_keeps_what_is_short(
+    store: Store, ledger: tuple[Ledger, Unconfirmed], tmp_path: Path
+) -> None:
+    """A message that no broker has any more, and a run that nobody has begun."""
+    made, database = ledger
+    made.spool = Spool(tmp_path / "spool", limit_bytes=5_000)
+    for length in (500, 0):  # to the last byte
+        while made.spool.append({"text": "x" * length}):
+            pass
+    made.take_dropped()
+    store.add_run()
+    store.add_run("other", origin="other")
+    with database.begin():  # nobody else can write
+        assert made.hand_back(RUN, retries=0, is_gone=True)
+        made.close_unstarted("other", state=RunState.FAILED, reason="undecodable")
+    assert made.take_dropped() == 0
+    made.replay()
+    assert (store.run().state, store.run("other").state) == ("planned", "failed")
 
 
 def test_no_end_is_before_its_start_whatever_the_hosts_clock_says(

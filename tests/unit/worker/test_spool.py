@@ -106,6 +106,13 @@ def test_a_folder_that_is_none_is_said_and_is_in_nobodys_way(tmp_path: Path) -> 
     assert spool.take_dropped() == 1
 
 
+def test_a_folder_that_cannot_even_be_asked_for_is_said_quietly(tmp_path: Path) -> None:
+    """As one below a folder that may not be entered: to ask for it is an error."""
+    spool = Spool(tmp_path / ("x" * 300) / "spool")
+    assert not spool.append({"n": 1})
+    assert spool.complaint() is None, "the folder above is all right"
+
+
 def test_an_empty_spool_makes_no_folder(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     assert not spool.is_waiting()

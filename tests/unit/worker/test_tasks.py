@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from worker_app_in_process import App
 
 from flask_metronome.endings import fence_of
 from flask_metronome.messages import message_of
+from flask_metronome.spool import Spool
 from flask_metronome.store.outbox import OutboxRow
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -157,6 +159,21 @@ def test_an_outage_makes_no_dead_letters(shop: App, report: Any) -> None:
             assert isinstance(answer.info.retval, kind)
     assert shop.ledger.replay() == 1
     assert shop.store.run("r").state == "planned"
+
+
+def test_what_the_spool_cannot_keep_stays_with_the_broker(
+    shop: App, report: Any
+) -> None:
+    from test_backend import locked
+
+    shop.store.add_run("r")
+    shop.ledger.spool = Spool(Path(__file__) / "spool")  # no folder can be made there
+    headers = {"metronome_run": "r", "x-delivery-count": 10}
+    with locked(shop):
+        _, answer = shop.trace(report, run_id="r", headers=headers)
+    assert isinstance(answer.info.retval, Reject)
+    assert answer.info.retval.requeue
+    assert shop.ledger.take_dropped() == 0
 
 
 @pytest.mark.parametrize("retries", [0, 1])
