@@ -19,10 +19,10 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from flask_metronome.state import State, state_of
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Headers that proxies add, and whatever begins with ``X-Forwarded-``.
+#: Headers that proxies add, and whatever begins with ``X-Forwarded``.
 _FORWARDING = frozenset(
     {"forwarded", "via", "x-real-ip", "x-client-ip", "true-client-ip"}
-    | {"cf-connecting-ip", "x-envoy-external-address"}
+    | {"cf-connecting-ip", "x-cluster-client-ip", "x-envoy-external-address"}
 )
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -111,7 +111,7 @@ def _is_local(asked: Request) -> bool:
         return False
     named = {name.lower() for name, _ in asked.headers}
     forwarded = bool(named & _FORWARDING) or any(
-        name.startswith("x-forwarded-") for name in named
+        name.startswith("x-forwarded") for name in named
     )
     name = urlsplit(f"//{asked.host}").hostname
     return address.is_loopback and not forwarded and name in _LOCAL_NAMES

@@ -48,6 +48,8 @@ def test_with_a_token_writes_work_from_anywhere(make_site: Any) -> None:
         ({}, {"X-Forwarded-For": "203.0.113.9"}),
         ({}, {"X-Forwarded-Proto": "https"}),
         ({}, {"Via": "1.1 proxy"}),
+        ({}, {"X-Forwarded": "for=203.0.113.9"}),
+        ({}, {"X-Cluster-Client-Ip": "203.0.113.9"}),
         ({}, {"CF-Connecting-IP": "203.0.113.9"}),
         ({}, {"Host": "metronome.example"}),
     ],
