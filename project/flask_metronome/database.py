@@ -131,8 +131,10 @@ class Database:
         if self.dialect != "sqlite" or named in (None, "", ":memory:"):
             return False
         path = Path(str(named)).absolute()
-        above = next(folder for folder in path.parents if folder.exists())
-        return not path.exists() and above.is_dir()
+        # not by pathlib, which raises where a folder above may not be entered
+        above = next(folder for folder in path.parents if os.path.exists(folder))
+        allowed = os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK)
+        return allowed and not os.path.exists(path)
 
     @property
     def engine(self) -> Engine:
