@@ -41,6 +41,9 @@ class Pending:
 
 def watched(connection: Connection, ids: Iterable[str]) -> dict[str, Watched]:
     """The schedules of these ids."""
+    ids = list(ids)
+    if not ids:
+        return {}
     rows = connection.execute(
         select(
             schedules.c.id,
@@ -48,7 +51,7 @@ def watched(connection: Connection, ids: Iterable[str]) -> dict[str, Watched]:
             schedules.c.lane,
             schedules.c.bad_in_a_row,
             schedules.c.good_to_close,
-        ).where(schedules.c.id.in_(list(ids)))
+        ).where(schedules.c.id.in_(ids))
     )
     return {
         row.id: Watched(
@@ -65,9 +68,10 @@ def watched(connection: Connection, ids: Iterable[str]) -> dict[str, Watched]:
 
 def read(connection: Connection, ids: Iterable[str]) -> dict[str, Standing]:
     """How these stand; one that never had a run that ended is not there."""
-    rows = connection.execute(
-        select(standings).where(standings.c.schedule_id.in_(list(ids)))
-    )
+    ids = list(ids)
+    if not ids:
+        return {}
+    rows = connection.execute(select(standings).where(standings.c.schedule_id.in_(ids)))
     return {row.schedule_id: _loaded(row) for row in rows}
 
 

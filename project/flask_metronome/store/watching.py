@@ -104,14 +104,10 @@ def judge_broken(
         select(incidents).where(IS_OPEN, incidents.c.open_key.endswith(f":{BROKEN}"))
     )
     known = {row.schedule_id: dict(row._mapping) for row in there}
-    resting = connection.scalars(
-        select(schedules.c.id).where(
-            schedules.c.id.in_(list(known)), schedules.c.state.in_(list(_OVER))
-        )
-    )
+    mended = known.keys() - broken.keys()
+    resting = _resting_ones(connection, mended) if mended else frozenset()
     # one that was removed is closed as such
-    there_still = broken.keys() | set(resting)
-    over = [known[schedule] for schedule in known.keys() - there_still]
+    over = [known[schedule] for schedule in sorted(mended - resting)]
     for incident in over:
         incident_store.close(connection, incident, telling, now, reason="good")
     fresh = sorted(broken.keys() - known.keys())[:batch]
@@ -122,6 +118,13 @@ def judge_broken(
     standings = standing_rows.read(connection, fresh)
     incident_store.open_all(connection, openings, standings, telling, now)
     return len(openings) + len(over)
+
+
+def _resting_ones(connection: Connection, ids: Iterable[str]) -> frozenset[str]:
+    """Those of the schedules that are paused or removed."""
+    is_over = schedules.c.state.in_(list(_OVER))
+    chosen = select(schedules.c.id).where(schedules.c.id.in_(list(ids)), is_over)
+    return frozenset(connection.scalars(chosen))
 
 
 def _broken(schedule: standing_rows.Watched, row: Any, now: datetime) -> Opening:
@@ -256,8 +259,8 @@ def _quiet(connection: Connection, batch: int, now: datetime) -> list[Incident]:
     ).all()
     damped = [dict(row._mapping) for row in rows if row.open_key.endswith(f":{RUNS}")]
     ids = [found["schedule_id"] for found in damped]
-    standings = standing_rows.read(connection, ids) if ids else {}
-    watched = standing_rows.watched(connection, ids) if ids else {}
+    standings = standing_rows.read(connection, ids)
+    watched = standing_rows.watched(connection, ids)
     over: list[Incident] = []
     for found in damped:
         standing = standings.get(found["schedule_id"], Standing())
