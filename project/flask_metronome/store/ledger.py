@@ -25,7 +25,7 @@ from flask_metronome.errors import DatabaseUnreachable
 from flask_metronome.identity import own_worker_id
 from flask_metronome.settings import Settings
 from flask_metronome.spool import Outcome, Record, Spool
-from flask_metronome.store import claims, ends, outbox, results, workers
+from flask_metronome.store import claims, ends, results, returns, workers
 from flask_metronome.store.claims import Claim, KeyTaken
 from flask_metronome.store.records import (
     Closing,
@@ -205,7 +205,7 @@ class Ledger:
     def _hand_back_once(self, handed_back: HandedBack) -> None:
         with self._database.begin() as connection:
             now = self._database.now(connection)
-            outbox.take_back(connection, **asdict(handed_back), now=now)
+            returns.take_back(connection, **asdict(handed_back), now=now)
 
     def receive(self, run_id: str) -> None:
         """Note that this worker has that run's message; never raises or waits."""

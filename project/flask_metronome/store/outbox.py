@@ -25,7 +25,6 @@ from sqlalchemy import (
 
 from flask_metronome.core.run import MissedReason, RunState
 from flask_metronome.models import runs
-from flask_metronome.store.sightings import OUT_OF_HANDS
 
 #: Longest pause before a refused run is offered again, seconds.
 LONGEST_BACKOFF_SECONDS = 60
@@ -219,30 +218,6 @@ def release(
             updated_at=now,
         )
     )
-
-
-def take_back(
-    connection: Connection, run_id: str, *, retries: int, now: datetime
-) -> bool:
-    """Have a run published again whose message is gone; whether it was waiting.
-
-    :param retries: the message's own count.
-    """
-    on_the_way = runs.c.state.in_((RunState.PUBLISHED, RunState.RECEIVED))
-    waits = and_(runs.c.state == RunState.RETRYING, runs.c.retries == retries)
-    changed = connection.execute(
-        update(runs)
-        .where(runs.c.id == run_id, or_(on_the_way, waits))
-        .values(
-            state=RunState.PLANNED,
-            received_at=None,
-            retry_at=None,
-            **OUT_OF_HANDS,
-            publish_after=now,
-            updated_at=now,
-        )
-    )
-    return bool(changed.rowcount)
 
 
 def backoff_seconds(tries: int) -> float:

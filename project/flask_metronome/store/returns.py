@@ -7,7 +7,8 @@ different heartbeats agree. A backlog never looks like that, and a lane without
 a worker waits. If the message was there after all, the claim dedupes it. (A
 message whose receiver died is redelivered by the broker; this is for a broker
 that lost it, and for a worker that died when it had acknowledged early and not
-yet claimed.) So it is with a run that waits for its retry.
+yet claimed.) So it is with a run that waits for its retry. A worker that had to
+give a message up, for it could not claim its run, says so itself.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
+    ScalarSelect,
     and_,
     case,
     exists,
@@ -33,6 +36,7 @@ from flask_metronome.core.run import AttemptState, RunState
 from flask_metronome.models import attempts, runs
 from flask_metronome.store import counters
 from flask_metronome.store.sightings import OUT_OF_HANDS, LossRules, Sightings, Workers
+from flask_metronome.store.upserts import rows_changed
 
 #: Published or received: the broker or a worker should have the message.
 _ON_THE_WAY = (RunState.PUBLISHED.value, RunState.RECEIVED.value)
@@ -96,6 +100,57 @@ def _gone(
     }
     sightings.returned.update(twice)
     return twice
+
+
+def take_back(
+    connection: Connection, run_id: str, *, retries: int, now: datetime
+) -> bool:
+    """Have a run published again whose message a worker gave up; whether it is.
+
+    Of one that was begun before, ``on_lost`` decides, as the claim would have: nobody
+    else looks after it.
+
+    :param retries: the message's own count.
+    """
+    mine = runs.c.id == run_id
+    begun = and_(_was_begun(), runs.c.retries <= retries)
+    connection.execute(
+        update(runs)
+        .where(mine, begun, runs.c.on_lost != "rerun")
+        .values(
+            state=RunState.LOST,
+            reason=func.coalesce(_lost(attempts.c.lost_cause), "replacement_failed"),
+            live_key=None,
+            finished_at=now,
+            error_type="Lost",
+            error="It was lost, and the database was away when its message came back.",
+            updated_at=now,
+        )
+    )
+    waits = and_(runs.c.state == RunState.RETRYING, runs.c.retries == retries)
+    changed = connection.execute(
+        update(runs)
+        .where(mine, or_(runs.c.state.in_(_ON_THE_WAY), waits, begun))
+        .values(_in_the_outbox(now))
+    )
+    return bool(rows_changed(changed))
+
+
+def _was_begun() -> ColumnElement[bool]:
+    """Of a run: its attempt is lost, or has handed it on to another task."""
+    is_lost = _lost(attempts.c.id).is_not(None)
+    handed_on = and_(runs.c.state == RunState.RETRYING, runs.c.reason == "replaced")
+    return or_(and_(runs.c.state == RunState.STARTED, is_lost), handed_on)
+
+
+def _lost(column: Column[Any]) -> ScalarSelect[Any]:
+    """Of a run: what is noted about its attempt, if that is lost."""
+    chosen = select(column).where(
+        attempts.c.task_id == runs.c.id,
+        attempts.c.fence == runs.c.fence,
+        attempts.c.state == AttemptState.LOST,
+    )
+    return chosen.correlate(runs).scalar_subquery()
 
 
 _MOVED_AT = case(
@@ -175,14 +230,18 @@ def _to_the_outbox(connection: Connection, ids: Sequence[str], now: datetime) ->
     connection.execute(
         update(runs)
         .where(runs.c.id.in_([row.id for row in rows]), runs.c.state.in_(_EXPECTED))
-        .values(
-            state=RunState.PLANNED,
-            received_at=None,
-            retry_at=None,
-            **OUT_OF_HANDS,
-            publish_after=now,
-            updated_at=now,
-        )
+        .values(_in_the_outbox(now))
     )
     counters.add(connection, sums)
     return len(rows)
+
+
+def _in_the_outbox(now: datetime) -> dict[str, Any]:
+    return {
+        "state": RunState.PLANNED,
+        "received_at": None,
+        "retry_at": None,
+        **OUT_OF_HANDS,
+        "publish_after": now,
+        "updated_at": now,
+    }

@@ -330,6 +330,40 @@ def test_a_full_spool_still_keeps_what_is_short(
     assert (store.run().state, store.run("other").state) == ("planned", "failed")
 
 
+@pytest.mark.parametrize(("on_lost", "state"), [("fail", "lost"), ("rerun", "planned")])
+@pytest.mark.parametrize("how", ["killed", "replaced"])
+def test_what_was_begun_and_is_handed_back_is_not_forgotten(
+    store: Store, ledger: tuple[Ledger, Unconfirmed], how: str, on_lost: str, state: str
+) -> None:
+    """Its message came back to a worker without a database, and is gone now."""
+    made, _ = ledger
+    store.add_run(on_lost=on_lost)
+    store.claim()
+    if how == "killed":
+        cause = {"worker_id": ELSEWHERE, "lost_cause": "child_killed"}
+        store.finish(None, LOST, comes_back=True, **cause)
+    else:
+        store.finish(1, AttemptState.IGNORED, comes_back=True, reason="replaced")
+    assert made.hand_back(RUN, retries=0, is_gone=False)
+    assert made.replay() == 1
+    run = store.run()
+    assert (run.state, run.live_key) == (state, None)
+    if state == "lost":
+        why = {"killed": "child_killed", "replaced": "replacement_failed"}
+        assert (run.reason, run.finished_at) == (why[how], store.clock.moment)
+
+
+def test_what_is_still_at_work_is_not_handed_back(
+    store: Store, ledger: tuple[Ledger, Unconfirmed]
+) -> None:
+    made, _ = ledger
+    store.add_run()
+    store.claim()
+    assert made.hand_back(RUN, retries=0, is_gone=False)
+    assert made.replay() == 1
+    assert (store.run().state, states(store)) == ("started", ["running"])
+
+
 def test_no_end_is_before_its_start_whatever_the_hosts_clock_says(
     store: Store, ledger: tuple[Ledger, Unconfirmed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
