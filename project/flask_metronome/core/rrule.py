@@ -64,8 +64,10 @@ class RRule(Instants):
     def count_between(
         self, after: datetime, until: datetime, limit: int | None = None
     ) -> int:
-        """How many instants have ``after < t <= until``: a step per day, not per
-        instant."""
+        """How many instants have ``after < t <= until``, at most ``limit``.
+
+        A step per day where the rule goes by days or faster, else one per instant.
+        """
         oldest, newest = self.next_after(after), self.latest_in(after, until)
         if oldest is None or newest is None:
             return 0

@@ -39,7 +39,7 @@ async def coming() -> str:
             connection, until, lane=query["lane"], limit=_SCHEDULES + 1
         )
     by_key = {item.key: item for item in found[:_SCHEDULES]}
-    # arithmetic for some hundred schedules: not on the loop of all requests
+    # arithmetic for many schedules: not on the loop of all requests
     ahead = await asyncio.to_thread(_agenda, by_key, until)
     return render_template(
         "metronome/coming.html",
