@@ -1,6 +1,7 @@
 """Numbers → Prometheus families. Pure: a snapshot in, families out.
 
-What schedules, runs and attempts come to; the rest is in ``process_families.py``.
+What runs and attempts come to; the rest is in ``schedule_gauges.py`` and
+``process_families.py``.
 
 Every series of a schedule is there from its creation, at 0: ``increase()`` does
 not see a first event that comes with its series.
@@ -8,14 +9,9 @@ not see a first event that comes with its series.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-)
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from metronome_monitoring.buckets import (
@@ -24,6 +20,7 @@ from metronome_monitoring.buckets import (
     START_DELAY_BUCKETS,
 )
 from metronome_monitoring.process_families import build_info, process_families
+from metronome_monitoring.schedule_gauges import schedule_gauges, schedule_info
 from metronome_monitoring.series import add_histogram, seeded
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
@@ -102,78 +99,6 @@ _COUNTERS: tuple[tuple[str, str, str, str, Sequence[str]], ...] = (
     ),
 )
 
-Number = Callable[[ScheduleNumbers], float | None]
-
-#: name, help, number; a schedule without the number has no series
-_GAUGES: tuple[tuple[str, str, Number], ...] = (
-    (
-        "metronome_schedule_enabled",
-        "1 while the schedule is active, 0 while it is paused or ended.",
-        lambda s: float(s.enabled),
-    ),
-    (
-        "metronome_schedule_next_due_timestamp_seconds",
-        "The next due time; none: nothing is due any more.",
-        lambda s: s.next_due_at,
-    ),
-    (
-        "metronome_schedule_last_due_timestamp_seconds",
-        "The newest due time that was decided.",
-        lambda s: s.last_due_at,
-    ),
-    (
-        "metronome_schedule_last_success_timestamp_seconds",
-        "When a run last succeeded; 0: never.",
-        lambda s: s.last_success_at or 0.0,
-    ),
-    (
-        "metronome_schedule_last_bad_timestamp_seconds",
-        "When a run last failed, or a due time was found missed; 0: never.",
-        lambda s: s.last_bad_at or 0.0,
-    ),
-    (
-        "metronome_schedule_bad_in_a_row",
-        "Its newest runs that went wrong one after the other, missed ones among them.",
-        lambda s: s.bad_in_a_row,
-    ),
-    (
-        "metronome_schedule_bad_in_a_row_limit",
-        "From how many bad runs in a row on there is an incident.",
-        lambda s: s.bad_limit,
-    ),
-    (
-        "metronome_schedule_max_runtime_seconds",
-        "Its longest runtime; none: it has none of its own.",
-        lambda s: s.max_runtime_seconds,
-    ),
-    (
-        "metronome_schedule_overdue_seconds",
-        "How long a due time past its grace has waited for a beat; 0: none does.",
-        lambda s: s.overdue_seconds,
-    ),
-    (
-        "metronome_runs_in_progress",
-        "Runs that a worker has begun and not ended.",
-        lambda s: s.in_progress,
-    ),
-    (
-        "metronome_runs_waiting",
-        "Runs that no worker has begun yet.",
-        lambda s: s.waiting,
-    ),
-    (
-        "metronome_runs_stuck",
-        "Runs in progress that are stuck.",
-        lambda s: s.stuck,
-    ),
-    (
-        "metronome_run_oldest_in_progress_seconds",
-        "For how long the oldest run in progress has been; 0: there is none.",
-        lambda s: s.oldest_seconds,
-    ),
-)
-
-
 #: name, help, sum, bounds
 _HISTOGRAMS: tuple[tuple[str, str, str, Sequence[float]], ...] = (
     (
@@ -195,27 +120,17 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     """All families of a snapshot, in a fixed order."""
     schedules = snapshot.schedules
     yield build_info(snapshot)
-    yield _schedule_info(schedules)
+    yield schedule_info(schedules)
     yield _runs(schedules)
     for name, said, sum_name, label, values in _COUNTERS:
         yield _counter(snapshot, name, said, sum_name, label, values)
     yield _lost_causes(snapshot)
-    for name, said, number in _GAUGES:
-        yield _gauge(schedules, name, said, number)
+    yield from schedule_gauges(schedules)
     for name, said, sum_name, bounds in _HISTOGRAMS:
         yield _histogram(schedules, name, said, sum_name, bounds)
     yield _run_duration(schedules)
     yield _attempt_runtime(snapshot)
     yield from process_families(snapshot)
-
-
-def _schedule_info(schedules: Iterable[ScheduleNumbers]) -> Metric:
-    said = "What a schedule runs."
-    family = InfoMetricFamily("metronome_schedule", said, labels=["schedule"])
-    for s in schedules:
-        found = {"task": s.task, "lane": s.lane, "state": s.state}
-        family.add_metric([s.key], found)
-    return family
 
 
 def _runs(schedules: Iterable[ScheduleNumbers]) -> Metric:
@@ -260,17 +175,6 @@ def _lost_causes(snapshot: Snapshot) -> Metric:
     )
     for cause, number in seeded(snapshot.sums.get("attempts_lost", {}), LOST_CAUSES):
         family.add_metric([cause], number)
-    return family
-
-
-def _gauge(
-    schedules: Iterable[ScheduleNumbers], name: str, said: str, number: Number
-) -> Metric:
-    family = GaugeMetricFamily(name, said, labels=["schedule"])
-    for s in schedules:
-        value = number(s)
-        if value is not None:
-            family.add_metric([s.key], value)
     return family
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 class ScheduleNumbers:
     """One schedule. Instants are seconds since 1970; ``None``: there is none.
 
+    :param is_one: not all of those that share one name.
     :param enabled: whether it is active, that is neither paused nor ended.
+    :param interval_seconds: from its next due time to the one after.
     :param overdue_seconds: how long its next due time has been waiting for a
         beat, once its grace is over; else 0.
     :param in_progress: its runs that a worker has begun.
@@ -25,11 +27,16 @@ class ScheduleNumbers:
     lane: str
     state: str
     enabled: bool
+    is_one: bool = True
     next_due_at: float | None = None
     last_due_at: float | None = None
+    last_start_at: float | None = None
     last_success_at: float | None = None
     last_bad_at: float | None = None
+    interval_seconds: float | None = None
+    late_after_seconds: float | None = None
     max_runtime_seconds: float | None = None
+    no_success_after_seconds: float | None = None
     overdue_seconds: float = 0.0
     bad_in_a_row: int = 0
     bad_limit: int = 1

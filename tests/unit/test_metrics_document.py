@@ -40,6 +40,7 @@ def families() -> list[Metric]:
     schedule = ScheduleNumbers(
         key="a", task="t", lane="l", state="active", enabled=True,
         next_due_at=2.0, last_due_at=1.0, max_runtime_seconds=60.0,
+        interval_seconds=1.0, late_after_seconds=15.0, no_success_after_seconds=152.0,
     )  # fmt: skip
     snapshot = Snapshot(
         version="1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -15,6 +17,7 @@ from metronome_monitoring.buckets import (
 from metronome_monitoring.collector import MetronomeCollector
 from metronome_monitoring.families import OUTCOMES
 from metronome_monitoring.password import kept_password
+from metronome_monitoring.schedule_gauges import STATES
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
 NEW = ScheduleNumbers(
@@ -122,6 +125,17 @@ def test_numbers_come_out_as_they_went_in() -> None:
         families, "metronome_schedule_info", schedule="a", task="t", state="paused"
     )
     assert info == 1
+
+
+def test_a_schedule_is_in_one_state_and_the_rest_together_in_none() -> None:
+    rest = replace(NEW, key="__other__", is_one=False)
+    paused = replace(NEW, key="a", state="paused")
+    families = _families(Snapshot(version="1", schedules=(paused, rest)))
+    found = {
+        (sample.labels["schedule"], sample.labels["state"]): sample.value
+        for sample in families["metronome_schedule_state"].samples
+    }
+    assert found == {("a", state): float(state == "paused") for state in STATES}
 
 
 def test_histograms_are_cumulative_and_end_in_infinity() -> None:

@@ -27,7 +27,10 @@ DASHBOARD = json.loads((MONITORING / "grafana/dashboard.json").read_text())
 #: A metric with what is asked of its labels, in a rule, a test series or a panel.
 METRIC = re.compile(r"\b(metronome_\w+)(?:\{([^}]*)\})?")
 #: Labels whose values are a closed set.
-CLOSED = {"outcome", "reason", "flag", "cause", "kind", "channel", "chore", "outbox"}
+CLOSED = {
+    *("outcome", "reason", "flag", "cause", "kind", "channel", "chore", "outbox"),
+    "state",
+}
 #: Labels that Prometheus adds to everything it scrapes.
 SCRAPED = {"instance", "job"}
 
@@ -37,6 +40,7 @@ def exported() -> dict[str, list[dict[str, str]]]:
     new = ScheduleNumbers(
         key="a", task="t", lane="l", state="active", enabled=True,
         next_due_at=2.0, last_due_at=1.0, max_runtime_seconds=60.0,
+        interval_seconds=1.0, late_after_seconds=15.0, no_success_after_seconds=152.0,
     )  # fmt: skip
     lane = LaneNumbers(name="default", messages=0, consumers=0)
     worker = WorkerNumbers(name="w", up=True, heartbeat_at=1.0, executing=0)

@@ -228,8 +228,23 @@ class Limits:
 
         :param interval_seconds: to the following due time; ``None``: none follows.
         """
+        return cls.by_interval(
+            interval_seconds,
+            grace_seconds=definition.grace_seconds,
+            late_after_seconds=definition.late_after_seconds,
+        )
+
+    @classmethod
+    def by_interval(
+        cls,
+        interval_seconds: float | None,
+        *,
+        grace_seconds: float | None,
+        late_after_seconds: float | None,
+    ) -> Limits:
+        """The same from what was set; ``None``: nothing was."""
         interval = _A_YEAR if interval_seconds is None else interval_seconds
-        grace, late = definition.grace_seconds, definition.late_after_seconds
+        grace, late = grace_seconds, late_after_seconds
         return cls(
             grace_seconds=_clamp(interval / 2, 30, 1800) if grace is None else grace,
             late_after_seconds=_clamp(interval / 10, 15, 600) if late is None else late,

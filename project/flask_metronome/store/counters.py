@@ -56,8 +56,10 @@ DISPATCH_DELAY = "dispatch_delay"
 ATTEMPT_RUNTIME = "attempt_runtime"
 START_DELAY = "start_delay"
 RUN_DURATION = "run_duration"
-#: Not a sum but the greatest: milliseconds since 1970.
+#: Not sums but the greatest: milliseconds since 1970.
 LAST_SUCCESS_MS = "last_success_ms"
+LAST_START_MS = "last_start_ms"
+NEWEST = frozenset({LAST_SUCCESS_MS, LAST_START_MS})
 
 #: What beats count, each under its own id: two of them never wait for each other.
 OF_BEATS = frozenset({TICK, f"{TICK}_ms", PUBLISH_FAILURES})
@@ -228,14 +230,19 @@ def sums_of_attempt(row: Any) -> Sums:
     return sums
 
 
-def last_successes(rows: Iterable[Any]) -> dict[CounterKey, int]:
-    """The newest success among runs, by schedule, in milliseconds since 1970."""
+def newest_moments(rows: Iterable[Any]) -> dict[CounterKey, int]:
+    """The newest start and success among runs, by schedule, as of :data:`NEWEST`."""
     newest: dict[CounterKey, int] = {}
+
+    def see(name: str, schedule: str, moment: datetime | None) -> None:
+        if moment is not None:
+            key = CounterKey(name, schedule, "")
+            newest[key] = max(int(moment.timestamp() * 1000), newest.get(key, 0))
+
     for row in rows:
-        if row.state == RunState.SUCCEEDED and row.finished_at is not None:
-            key = CounterKey(LAST_SUCCESS_MS, row.schedule_key, "")
-            moment = int(row.finished_at.timestamp() * 1000)
-            newest[key] = max(moment, newest.get(key, 0))
+        see(LAST_START_MS, row.schedule_key, row.started_at)
+        if row.state == RunState.SUCCEEDED:
+            see(LAST_SUCCESS_MS, row.schedule_key, row.finished_at)
     return newest
 
 
@@ -257,7 +264,7 @@ def fold_runs(connection: Connection, *, batch: int, now: datetime) -> int:
     for row in rows:
         sums.update(sums_of_run(row))
     add(connection, sums)
-    _merge(connection, last_successes(rows), highest=True)
+    _merge(connection, newest_moments(rows), highest=True)
     ids = [row.id for row in rows]
     if ids:
         connection.execute(update(runs).where(runs.c.id.in_(ids)).values(counted=True))
@@ -317,12 +324,13 @@ def _merge(
 
 
 def read_sums(connection: Connection) -> tuple[Sums, dict[CounterKey, int]]:
-    """Every sum as of now, and the last success of each schedule.
+    """Every sum as of now, and the last start and success of each schedule.
 
     Folded and not yet folded numbers must be read from one snapshot of the
     database: the caller sees to it.
     """
     sums: Sums = Counter()
+    newest: dict[CounterKey, int] = {}
     for name, schedule, label, value in connection.execute(
         select(
             counters.c.name,
@@ -331,14 +339,14 @@ def read_sums(connection: Connection) -> tuple[Sums, dict[CounterKey, int]]:
             counters.c.value,
         )
     ):
-        sums[CounterKey(name, schedule, label)] = value
+        known = newest if name in NEWEST else sums
+        known[CounterKey(name, schedule, label)] = value
     rows = connection.execute(select(*RUN_COLUMNS).where(_adds_to_the_sums())).all()
     for row in rows:
         sums.update(sums_of_run(row))
     for ended in connection.execute(_ended_attempts()):
         sums.update(sums_of_attempt(ended))
-    newest = {key: n for key, n in sums.items() if key.name == LAST_SUCCESS_MS}
-    for key, moment in last_successes(rows).items():
+    for key, moment in newest_moments(rows).items():
         newest[key] = max(moment, newest.get(key, 0))
     return sums, newest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from flask_metronome.models import incidents, runs, schedules, standings
 from flask_metronome.store import counters
 from flask_metronome.store.incidents import IS_OPEN
 from flask_metronome.store.process_numbers import process_numbers, seconds_of
+from flask_metronome.store.rhythm import rhythm_of
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
 #: Schedules with series of their own; the rest shares one name, so that a
@@ -44,7 +45,7 @@ def read_snapshot(
     The connection must see one snapshot of the database, else a fold between
     two statements makes a sum fall; :func:`isolate` sees to it.
     """
-    sums, successes = counters.read_sums(connection)
+    sums, moments = counters.read_sums(connection)
     rows = connection.execute(
         select(
             schedules.c.key,
@@ -54,6 +55,12 @@ def read_snapshot(
             schedules.c.next_due_at,
             schedules.c.miss_after_at,
             schedules.c.last_due_at,
+            schedules.c.created_at,
+            schedules.c.cadence,
+            schedules.c.start_at,
+            schedules.c.end_at,
+            schedules.c.grace_seconds,
+            schedules.c.late_after_seconds,
             schedules.c.max_runtime_seconds,
             schedules.c.bad_in_a_row.label("bad_limit"),
             standings.c.bad_in_a_row,
@@ -67,14 +74,15 @@ def read_snapshot(
     ).all()
     by_schedule = _by_schedule(sums)
     at_work = _open_runs(connection)
-    newest = {key.schedule: moment for key, moment in successes.items()}
+    newest = {key[:2]: moment / 1000 for key, moment in moments.items()}
     numbers = [
-        _schedule(row, by_schedule, at_work.get(row.key), newest.get(row.key), now)
-        for row in rows
+        _schedule(row, by_schedule, at_work.get(row.key), newest, now) for row in rows
     ]
     if len(numbers) > most_schedules:
         rest = _together(numbers[most_schedules:])
         numbers = [*numbers[:most_schedules], rest]
+    own = zip(numbers, rows[:most_schedules], strict=False)
+    numbers[:most_schedules] = [_in_rhythm(known, row) for known, row in own]
     processes = process_numbers(connection, now, lease_seconds)
     processes["dropped"] += sums[counters.CounterKey(counters.DROPPED, "", "")]
     return Snapshot(
@@ -98,8 +106,7 @@ def isolate(connection: Connection) -> Connection:
 def _by_schedule(sums: Mapping[counters.CounterKey, int]) -> BySchedule:
     found: BySchedule = defaultdict(lambda: defaultdict(Counter))
     for key, value in sums.items():
-        if key.name != counters.LAST_SUCCESS_MS:
-            found[key.schedule][key.name][key.label] = value
+        found[key.schedule][key.name][key.label] = value
     return found
 
 
@@ -167,7 +174,7 @@ def _schedule(
     row: Any,
     by_schedule: BySchedule,
     at_work: _AtWork | None,
-    last_success_ms: int | None,
+    newest: Mapping[tuple[str, str], float],
     now: datetime,
 ) -> ScheduleNumbers:
     at_work = at_work or _AtWork()
@@ -180,7 +187,8 @@ def _schedule(
         enabled=row.state == "active",
         next_due_at=seconds_of(row.next_due_at),
         last_due_at=seconds_of(row.last_due_at),
-        last_success_at=None if last_success_ms is None else last_success_ms / 1000,
+        last_start_at=newest.get((counters.LAST_START_MS, row.key)),
+        last_success_at=newest.get((counters.LAST_SUCCESS_MS, row.key)),
         last_bad_at=seconds_of(row.last_bad_at),
         max_runtime_seconds=row.max_runtime_seconds,
         overdue_seconds=_overdue_seconds(row, now),
@@ -191,6 +199,17 @@ def _schedule(
         stuck=at_work.stuck,
         oldest_seconds=max(0.0, age),
         sums=by_schedule.get(row.key, {}),
+    )
+
+
+def _in_rhythm(known: ScheduleNumbers, row: Any) -> ScheduleNumbers:
+    """With what follows from the cadence; only of those with series of their own."""
+    rhythm = rhythm_of(row)
+    return replace(
+        known,
+        interval_seconds=rhythm.interval,
+        late_after_seconds=rhythm.late_after,
+        no_success_after_seconds=rhythm.no_success_after,
     )
 
 
@@ -214,8 +233,10 @@ def _together(rest: Iterable[ScheduleNumbers]) -> ScheduleNumbers:
         task=OTHERS,
         lane=OTHERS,
         state="active",
+        is_one=False,
         enabled=any(m.enabled for m in members),
         next_due_at=min(due, default=None),
+        last_start_at=max((m.last_start_at or 0.0 for m in members), default=None),
         last_success_at=max((m.last_success_at or 0.0 for m in members), default=None),
         last_bad_at=max((m.last_bad_at or 0.0 for m in members), default=None),
         bad_in_a_row=max((m.bad_in_a_row for m in members), default=0),
