@@ -9,7 +9,9 @@ not see a first event that comes with its series.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -25,6 +27,10 @@ from metronome_monitoring.series import add_histogram, seeded
 from metronome_monitoring.snapshot import ScheduleNumbers, Snapshot
 
 OUTCOMES = ("succeeded", "failed", "timed_out", "lost", "expired", "cancelled")
+#: What makes runs of a schedule with a cadence, and of one that follows another: their
+#: series are always there. Those of backfills are from when the first is asked for.
+TRIGGERS = ("auto", "catchup", "manual")
+TRIGGERS_OF_FOLLOWERS = ("event", "manual")
 MISSED_REASONS = ("scheduler_down", "publish_failed", "unroutable", "expired")
 NOT_CAUGHT_UP_REASONS = ("policy", "cap", "outside_window")
 SKIPPED_REASONS = ("paused", "retired", "overlap", "window", "max_runs")
@@ -77,13 +83,6 @@ _COUNTERS: tuple[tuple[str, str, str, str, Sequence[str]], ...] = (
         ATTEMPT_OUTCOMES,
     ),
     (
-        "metronome_retries",
-        "Retries of runs; neither redeliveries nor reruns are retries.",
-        "retries",
-        "",
-        (),
-    ),
-    (
         "metronome_duplicates",
         "Deliveries of a run that the claim turned away.",
         "duplicates",
@@ -122,6 +121,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield build_info(snapshot)
     yield schedule_info(schedules)
     yield _runs(schedules)
+    yield _retries(schedules)
     for name, said, sum_name, label, values in _COUNTERS:
         yield _counter(snapshot, name, said, sum_name, label, values)
     yield _lost_causes(snapshot)
@@ -136,12 +136,33 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
 def _runs(schedules: Iterable[ScheduleNumbers]) -> Metric:
     family = CounterMetricFamily(
         "metronome_runs",
-        "Runs that ended, by outcome; a retry is not an end.",
-        labels=["schedule", "task", "outcome"],
+        "Runs that ended, by what made them and outcome; a retry is not an end.",
+        labels=["schedule", "task", "trigger", "outcome"],
     )
     for s in schedules:
-        for outcome, number in seeded(s.sums.get("runs", {}), OUTCOMES):
-            family.add_metric([s.key, s.task, outcome], number)
+        for (trigger, outcome), number in _by_trigger(s).items():
+            family.add_metric([s.key, s.task, trigger, outcome], number)
+    return family
+
+
+def _by_trigger(s: ScheduleNumbers) -> Mapping[tuple[str, str], int]:
+    triggers = TRIGGERS_OF_FOLLOWERS if s.follows else TRIGGERS
+    found = Counter(dict.fromkeys(product(triggers, OUTCOMES), 0))
+    for label, number in s.sums.get("runs", {}).items():
+        # a monitor of the version before, still at work, says the outcome alone
+        trigger, _, outcome = label.rpartition(":")
+        found[trigger or "auto", outcome] += number
+    return found
+
+
+def _retries(schedules: Iterable[ScheduleNumbers]) -> Metric:
+    family = CounterMetricFamily(
+        "metronome_retries",
+        "Retries of runs; neither redeliveries nor reruns are retries.",
+        labels=["schedule", "task"],
+    )
+    for s in schedules:
+        family.add_metric([s.key, s.task], sum(s.sums.get("retries", {}).values()))
     return family
 
 
@@ -170,11 +191,18 @@ def _counter(
 def _lost_causes(snapshot: Snapshot) -> Metric:
     family = CounterMetricFamily(
         "metronome_attempts_lost",
-        "Executions that never reported their end, by cause.",
-        labels=["cause"],
+        "Executions that never reported their end, by cause; task is empty for plain "
+        "tasks.",
+        labels=["task", "cause"],
     )
-    for cause, number in seeded(snapshot.sums.get("attempts_lost", {}), LOST_CAUSES):
-        family.add_metric([cause], number)
+    lost = "attempts_lost"
+    by_task = {"": snapshot.sums.get(lost, {})}
+    by_task |= {
+        task: sums[lost] for task, sums in snapshot.tasks.items() if lost in sums
+    }
+    for task, causes in by_task.items():
+        for cause, number in seeded(causes, LOST_CAUSES):
+            family.add_metric([task, cause], number)
     return family
 
 
@@ -208,10 +236,7 @@ def _attempt_runtime(snapshot: Snapshot) -> Metric:
         "From the start of an attempt to its end; without waits for retries.",
         labels=["task", "outcome"],
     )
-    idle: dict[str, dict[str, dict[str, int]]] = {
-        s.task: {} for s in snapshot.schedules
-    }
-    for task, sums in sorted({**idle, **snapshot.tasks}.items()):
+    for task, sums in sorted(snapshot.tasks.items()):
         _by_outcome(family, task, sums, "attempt_runtime")
     return family
 

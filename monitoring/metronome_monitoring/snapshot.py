@@ -12,6 +12,7 @@ class ScheduleNumbers:
 
     :param is_one: not all of those that share one name.
     :param enabled: whether it is active, that is neither paused nor ended.
+    :param follows: it is due whenever a run of another schedule ends.
     :param interval_seconds: from its next due time to the one after.
     :param overdue_seconds: how long its next due time has been waiting for a
         beat, once its grace is over; else 0.
@@ -28,6 +29,7 @@ class ScheduleNumbers:
     state: str
     enabled: bool
     is_one: bool = True
+    follows: bool = False
     next_due_at: float | None = None
     last_due_at: float | None = None
     last_start_at: float | None = None
@@ -90,7 +92,8 @@ class Snapshot:
 
     :param celery: Celery's version.
     :param schedules: those with series of their own, oldest first.
-    :param tasks: task → histogram → label → value.
+    :param tasks: task → counter → label → value, of the schedules' tasks and others;
+        ``attempts_lost`` of the schedules' only.
     :param sums: counter → label → value, of what belongs to no schedule.
     :param incidents_open: kind → open incidents.
     :param dropped: records of workers that nobody could write.

@@ -23,9 +23,12 @@ HEAD = """\
 
 At `/metronome/metrics` and on Flower's `/metrics`, for Prometheus. Read from SQL: every
 replica says the same, whatever forks or restarts, and no sum falls when history is
-pruned; so join replicas by `max`. All series of a schedule are there from its creation,
-at 0. At most 1,000 schedules have series of their own, and 200 tasks, lanes and workers
-each; the rest of the schedules and tasks is `__other__`.
+pruned; so join replicas by `max`. At most 1,000 schedules have series of their own, and
+200 tasks, lanes and workers each; the rest of the schedules and tasks is `__other__`.
+
+All series of a schedule are there from its creation, at 0, and by `trigger` those of
+`auto`, `catchup` and `manual`; of a schedule that follows another one `event` and
+`manual`; those of `backfill` from when the first backfill is asked for.
 
 Buckets in seconds: dispatch and ticks .05 .1 .25 .5 1 2.5 5 10 30 60 300; start delay
 .1 .5 1 2.5 5 10 30 60 120 300 600 1800 3600; durations these, 7200 and 14400.
@@ -45,6 +48,7 @@ def families() -> list[Metric]:
     snapshot = Snapshot(
         version="1",
         schedules=(schedule,),
+        tasks={"t": {"attempts_lost": {}}},
         lanes=(LaneNumbers(name="l", messages=0, consumers=0),),
         workers=(WorkerNumbers(name="w", up=True, heartbeat_at=1.0, executing=0),),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -48,9 +49,16 @@ def _value(families: dict[str, Metric], sample_name: str, **labels: str) -> floa
 
 
 def test_all_series_of_a_new_schedule_are_there_at_zero() -> None:
-    families = _families(Snapshot(version="1.2", schedules=(NEW,)))
-    for outcome in OUTCOMES:
-        labels = {"schedule": NEW.key, "task": "shop.tick", "outcome": outcome}
+    families = _families(
+        Snapshot(
+            version="1.2",
+            schedules=(NEW,),
+            tasks={"shop.tick": {"attempts_lost": {}}, "plain": {}},
+        )
+    )
+    for trigger, outcome in product(("auto", "catchup", "manual"), OUTCOMES):
+        labels = {"schedule": NEW.key, "trigger": trigger, "outcome": outcome}
+        labels["task"] = "shop.tick"
         assert _value(families, "metronome_runs_total", **labels) == 0
     for name, label, values in (
         ("metronome_runs_missed_total", "reason", ("scheduler_down", "expired")),
@@ -74,7 +82,11 @@ def test_all_series_of_a_new_schedule_are_there_at_zero() -> None:
     for outcome in ("succeeded", "other"):
         labels = {"schedule": NEW.key, "outcome": outcome}
         assert _value(families, "metronome_run_duration_seconds_sum", **labels) == 0
-    assert _value(families, "metronome_attempts_lost_total", cause="vanished") == 0
+    causes = families["metronome_attempts_lost"].samples
+    assert {sample.labels["task"] for sample in causes} == {"shop.tick", ""}
+    for task in ("shop.tick", ""):
+        labels = {"task": task, "cause": "vanished"}
+        assert _value(families, "metronome_attempts_lost_total", **labels) == 0
 
 
 def test_numbers_come_out_as_they_went_in() -> None:
@@ -88,7 +100,8 @@ def test_numbers_come_out_as_they_went_in() -> None:
         last_success_at=5.0,
         in_progress=2,
         sums={
-            "runs": {"failed": 3},
+            # the first as a version before counted it
+            "runs": {"failed": 1, "auto:failed": 2, "backfill:failed": 7},
             "retries": {"": 4},
             "runs_missed": {"scheduler_down": 7},
             "attempts": {"retried": 4, "odd": 1},
@@ -99,20 +112,25 @@ def test_numbers_come_out_as_they_went_in() -> None:
             version="1",
             schedules=(schedule,),
             sums={"attempts": {"failed": 9}, "attempts_lost": {"exit": 2}},
+            tasks={"t": {"attempts_lost": {"exit": 4}}},
             beats_up=2,
             workers_up=3,
             beat_last_tick_at=11.0,
         )
     )
-    assert _value(families, "metronome_runs_total", outcome="failed") == 3
-    assert _value(families, "metronome_retries_total", schedule="a") == 4
+    for trigger, number in (("auto", 3), ("backfill", 7), ("manual", 0)):
+        failed = {"trigger": trigger, "outcome": "failed"}
+        assert _value(families, "metronome_runs_total", **failed) == number
+    assert _value(families, "metronome_retries_total", schedule="a", task="t") == 4
     missed = {"schedule": "a", "reason": "scheduler_down"}
     assert _value(families, "metronome_runs_missed_total", **missed) == 7
     odd = {"schedule": "a", "outcome": "odd"}
     assert _value(families, "metronome_attempts_total", **odd) == 1
     plain = {"schedule": "", "outcome": "failed"}
     assert _value(families, "metronome_attempts_total", **plain) == 9
-    assert _value(families, "metronome_attempts_lost_total", cause="exit") == 2
+    for task, number in (("", 2), ("t", 4)):
+        lost = {"task": task, "cause": "exit"}
+        assert _value(families, "metronome_attempts_lost_total", **lost) == number
     assert _value(families, "metronome_schedule_enabled", schedule="a") == 0
     due = _value(
         families, "metronome_schedule_next_due_timestamp_seconds", schedule="a"
@@ -125,6 +143,13 @@ def test_numbers_come_out_as_they_went_in() -> None:
         families, "metronome_schedule_info", schedule="a", task="t", state="paused"
     )
     assert info == 1
+
+
+def test_one_that_follows_another_has_the_series_of_events() -> None:
+    schedules = (replace(NEW, follows=True),)
+    families = _families(Snapshot(version="1", schedules=schedules))
+    found = {sample.labels["trigger"] for sample in families["metronome_runs"].samples}
+    assert found == {"event", "manual"}
 
 
 def test_a_schedule_is_in_one_state_and_the_rest_together_in_none() -> None:

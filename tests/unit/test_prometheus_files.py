@@ -29,7 +29,7 @@ METRIC = re.compile(r"\b(metronome_\w+)(?:\{([^}]*)\})?")
 #: Labels whose values are a closed set.
 CLOSED = {
     *("outcome", "reason", "flag", "cause", "kind", "channel", "chore", "outbox"),
-    "state",
+    *("state", "trigger"),
 }
 #: Labels that Prometheus adds to everything it scrapes.
 SCRAPED = {"instance", "job"}
@@ -48,6 +48,7 @@ def exported() -> dict[str, list[dict[str, str]]]:
     snapshot = Snapshot(
         version="1",
         schedules=(new,),
+        tasks={"t": {"attempts_lost": {}}},
         sums={"attempts": {}},
         lanes=(lane,),
         workers=(worker,),

@@ -87,6 +87,16 @@ class SkippedReason(StrEnum):
 
 #: Origin of a run that the cadence itself made.
 AUTO = "auto"
+#: What makes runs: the first word of an origin, or catch-up.
+TRIGGERS = (AUTO, "catchup", "manual", "backfill", "event")
+
+
+def trigger_of(origin: str, *, catchup: bool) -> str:
+    """Which of :data:`TRIGGERS` made a run; ``other``: somebody's own, by hand."""
+    word = origin.partition(":")[0]
+    if word == AUTO and catchup:
+        return "catchup"
+    return word if word in TRIGGERS else "other"
 
 
 def iso_utc(moment: datetime) -> str:

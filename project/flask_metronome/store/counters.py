@@ -23,7 +23,13 @@ from sqlalchemy import (
     update,
 )
 
-from flask_metronome.core.run import FINAL, AttemptState, MissedReason, RunState
+from flask_metronome.core.run import (
+    FINAL,
+    AttemptState,
+    MissedReason,
+    RunState,
+    trigger_of,
+)
 from flask_metronome.models import attempts, counters, runs
 from flask_metronome.store.upserts import merge_number
 from metronome_monitoring.buckets import (
@@ -69,9 +75,11 @@ _DECISIONS = frozenset(
     {MissedReason.POLICY, MissedReason.CAP, MissedReason.OUTSIDE_WINDOW}
 )
 _FINAL_STATES = sorted(state.value for state in FINAL)
+#: How what was begun, or was to be, can end.
+OUTCOMES = sorted(FINAL - {RunState.MISSED, RunState.SKIPPED})
 _FLAGS = ("late", "overrun", "stuck")
 _IN = 500
-_KEY_CHARACTERS = 190
+KEY_CHARACTERS = 190
 #: In the column ``judged``: announced as missed while open; its end was judged.
 ANNOUNCED, ENDED = 1, 2
 
@@ -79,8 +87,10 @@ ANNOUNCED, ENDED = 1, 2
 class CounterKey(NamedTuple):
     """One sum: its name, whose it is, and its label.
 
-    :param schedule: the schedule's key; of :data:`ATTEMPT_RUNTIME` the task, of what
-        beats count a beat's id; empty: of nobody in particular.
+    :param schedule: the schedule's key; of :data:`ATTEMPT_RUNTIME` and
+        :data:`ATTEMPTS_LOST` the task, of what beats count a beat's id; empty: of
+        nobody in particular.
+    :param label: of :data:`RUNS` what made them and their outcome.
     """
 
     name: str
@@ -93,6 +103,7 @@ Sums = Counter[CounterKey]
 RUN_COLUMNS = (
     runs.c.id,
     runs.c.schedule_key,
+    runs.c.origin,
     runs.c.state,
     runs.c.reason,
     runs.c.missed,
@@ -137,14 +148,20 @@ def sums_of_run(row: Any) -> Sums:
         add(NOT_CAUGHT_UP, row.reason, covered)
     elif row.state == RunState.SKIPPED:
         add(SKIPPED, row.reason or "", covered)
-    elif row.state in _FINAL_STATES and row.state != RunState.MISSED:
-        add(RUNS, row.state)
+    elif row.state in OUTCOMES:
+        trigger = trigger_of(row.origin, catchup=row.catchup)
+        add(RUNS, runs_label(trigger, row.state))
     for flag in _FLAGS:
         add(FLAGGED, flag, int(getattr(row, flag)))
     add(RETRIES, "", row.retries)
     add(DUPLICATES, "", row.duplicates)
     sums.update(_durations_of(row))
     return sums
+
+
+def runs_label(trigger: str, outcome: str) -> str:
+    """What a sum of :data:`RUNS` is of."""
+    return f"{trigger}:{outcome}"
 
 
 def missed_cause(row: Any) -> MissedReason:
@@ -211,9 +228,12 @@ def _durations_of(row: Any) -> Sums:
 def sums_of_attempt(row: Any) -> Sums:
     """What one ended attempt adds to the sums; a plain task has no schedule."""
     sums: Sums = Counter()
+    task = row.task[:KEY_CHARACTERS]
     sums[CounterKey(ATTEMPTS, row.schedule_key or "", row.state)] = 1
     if row.state == AttemptState.LOST:
-        sums[CounterKey(ATTEMPTS_LOST, "", row.lost_cause or "unknown")] = 1
+        # a plain task's first loss would come with its series, and be unseen
+        of = task if row.schedule_key else ""
+        sums[CounterKey(ATTEMPTS_LOST, of, row.lost_cause or "unknown")] = 1
     if row.redelivered:
         sums[CounterKey(REDELIVERIES, "", row.lane or "")] = 1
     if row.runtime_seconds is not None:
@@ -221,7 +241,7 @@ def sums_of_attempt(row: Any) -> Sums:
         sums.update(
             durations(
                 ATTEMPT_RUNTIME,
-                row.task[:_KEY_CHARACTERS],
+                task,
                 max(0.0, row.runtime_seconds),
                 RUN_DURATION_BUCKETS,
                 prefix=outcome,

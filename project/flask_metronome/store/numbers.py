@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,12 @@ MOST_SCHEDULES = 1000
 OTHERS = "__other__"
 #: Tasks with series of their own.
 MOST_TASKS = 200
+#: Sums that are by task, not by schedule.
+_OF_TASKS = (
+    counters.ATTEMPT_RUNTIME,
+    f"{counters.ATTEMPT_RUNTIME}_ms",
+    counters.ATTEMPTS_LOST,
+)
 _LIVE = sorted(state.value for state in LIVE)
 _UNSTARTED = sorted(state.value for state in UNSTARTED)
 
@@ -56,6 +62,7 @@ def read_snapshot(
             schedules.c.miss_after_at,
             schedules.c.last_due_at,
             schedules.c.created_at,
+            schedules.c.after_key,
             schedules.c.cadence,
             schedules.c.start_at,
             schedules.c.end_at,
@@ -89,7 +96,7 @@ def read_snapshot(
         version=version,
         celery=celery,
         schedules=tuple(numbers),
-        tasks=_tasks(by_schedule),
+        tasks=_tasks(by_schedule, [row.task for row in rows]),
         sums=_of_nobody(by_schedule),
         incidents_open=_incidents(connection),
         **processes,
@@ -120,17 +127,32 @@ def _of_nobody(by_schedule: BySchedule) -> dict[str, Counter[str]]:
     return dict(found)
 
 
-def _tasks(by_schedule: BySchedule) -> dict[str, Mapping[str, Mapping[str, int]]]:
-    """The runtimes of attempts by task; those beyond the bound share one name."""
-    names = (counters.ATTEMPT_RUNTIME, f"{counters.ATTEMPT_RUNTIME}_ms")
+def _tasks(
+    by_schedule: BySchedule, scheduled: Sequence[str]
+) -> dict[str, Mapping[str, Mapping[str, int]]]:
+    """What is counted by task; those beyond the bound share one name.
+
+    :param scheduled: the tasks of schedules, the oldest one's first: they come
+        first, so that a new one does not push another's sums among the rest.
+    """
     found: dict[str, Mapping[str, Mapping[str, int]]] = {}
     rest: dict[str, Counter[str]] = defaultdict(Counter)
-    for task in sorted(task for task, sums in by_schedule.items() if names[0] in sums):
-        sums = {name: by_schedule[task][name] for name in names}
+    expected: dict[str, dict[str, Counter[str]]] = {
+        # a loss of a plain task is counted for none
+        task[: counters.KEY_CHARACTERS]: {counters.ATTEMPTS_LOST: Counter()}
+        for task in scheduled
+    }
+    counted = {
+        key: {name: sums[name] for name in _OF_TASKS if name in sums}
+        for key, sums in sorted(by_schedule.items())
+        if key and not sums.keys().isdisjoint(_OF_TASKS)
+    }
+    for task in {**expected, **counted}:
+        sums = {**expected.get(task, {}), **counted.get(task, {})}
         if len(found) < MOST_TASKS:
             found[task] = sums
             continue
-        for name in names:
+        for name in sums:
             rest[name].update(sums[name])
     return found | ({OTHERS: rest} if rest else {})
 
@@ -185,6 +207,7 @@ def _schedule(
         lane=row.lane,
         state=row.state,
         enabled=row.state == "active",
+        follows=row.after_key is not None,
         next_due_at=seconds_of(row.next_due_at),
         last_due_at=seconds_of(row.last_due_at),
         last_start_at=newest.get((counters.LAST_START_MS, row.key)),

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Row, select, update
 from flask_metronome.core.run import OPEN, RunState, run_id
 from flask_metronome.core.schedule import Schedule
 from flask_metronome.errors import Conflict, NotFound, ScheduleInvalid
+from flask_metronome.models import counters as counters_table
 from flask_metronome.models import runs, schedules
-from flask_metronome.store import audit
+from flask_metronome.store import audit, counters
 from flask_metronome.store import schedules as schedule_store
 from flask_metronome.store.dialects import insert_ignore
 from flask_metronome.store.promotion import BACKFILL, IN_FLIGHT
@@ -164,6 +165,7 @@ def backfill(
         row["options"] = row["options"] | {IN_FLIGHT: in_flight}
         rows.append(row)
     made = _insert_new(connection, rows)
+    _expect_ends(connection, key)
     audit.note(
         connection,
         now=now,
@@ -235,6 +237,23 @@ def _insert_new(connection: Connection, rows: list[dict[str, Any]]) -> int:
     fresh = [row for row in rows if row["id"] not in known]
     insert_ignore(connection, runs, fresh)
     return len(fresh)
+
+
+def _expect_ends(connection: Connection, key: str) -> None:
+    """Begin the sums of a schedule's backfilled runs at 0, before one has ended.
+
+    Those of its other runs are shown at 0 without a row; few are ever backfilled.
+    """
+    rows = [
+        {
+            "name": counters.RUNS,
+            "schedule_key": key,
+            "label": counters.runs_label("backfill", outcome),
+            "value": 0,
+        }
+        for outcome in counters.OUTCOMES
+    ]
+    insert_ignore(connection, counters_table, rows)
 
 
 def _by_origin(

@@ -10,9 +10,10 @@ import pytest
 from flask_metronome.core.claim import Delivery, Verdict
 from flask_metronome.core.ending import Ending
 from flask_metronome.core.run import AttemptState
-from flask_metronome.store import claims, counters, ends, outbox
+from flask_metronome.store import claims, counters, ends, numbers, outbox, requests
 from flask_metronome.store.numbers import isolate, read_snapshot
 from flask_metronome.store.ticks import tick
+from metronome_monitoring.families import OUTCOMES
 from metronome_monitoring.snapshot import Snapshot
 
 
@@ -50,7 +51,7 @@ def test_a_run_counts_once_before_and_after_it_is_folded(world: Any) -> None:
         late=True,
     )
     before = _sums(world)
-    assert before[counters.CounterKey("runs", "tick", "failed")] == 1
+    assert before[counters.CounterKey("runs", "tick", "auto:failed")] == 1
     assert before[counters.CounterKey("retries", "tick", "")] == 2
     assert before[counters.CounterKey("duplicates", "tick", "")] == 1
     assert before[counters.CounterKey("runs_flagged", "tick", "late")] == 1
@@ -68,10 +69,10 @@ def test_an_open_run_counts_what_it_has_so_far(world: Any) -> None:
     schedule = world.schedule()
     run = world.run(schedule, "retrying", started_at=world.now, retries=3)
     assert _sum(world, "retries") == 3
-    assert _sum(world, "runs", "retrying") == 0
+    assert _sum(world, "runs", "auto:retrying") == 0
     world.change_run(run, state="succeeded", finished_at=world.now)
     assert _sum(world, "retries") == 3
-    assert _sum(world, "runs", "succeeded") == 1
+    assert _sum(world, "runs", "auto:succeeded") == 1
 
 
 def test_attempts_count_by_outcome_and_plain_tasks_have_no_schedule(
@@ -82,12 +83,16 @@ def test_attempts_count_by_outcome_and_plain_tasks_have_no_schedule(
     world.attempt(run, state="retried")
     world.attempt(run, state="lost", lost_cause="worker_dead", delivery=2)
     world.attempt(run, state="running", delivery=3)
-    world.attempt(run, state="succeeded", run_id=None, task_id="plain")
+    plain = {"run_id": None, "task": "plain"}
+    world.attempt(run, state="succeeded", task_id="one", **plain)
+    world.attempt(run, state="lost", task_id="two", lost_cause="exit", **plain)
     expected = {
         ("attempts", "tick", "retried"): 1,
         ("attempts", "tick", "lost"): 1,
         ("attempts", "", "succeeded"): 1,
-        ("attempts_lost", "", "worker_dead"): 1,
+        ("attempts", "", "lost"): 1,
+        ("attempts_lost", "shop.tick", "worker_dead"): 1,
+        ("attempts_lost", "", "exit"): 1,
     }
 
     def attempts() -> dict[Any, int]:
@@ -167,7 +172,71 @@ def test_schedules_beyond_the_bound_share_one_name(world: Any) -> None:
         world.run(schedule, "succeeded", finished_at=world.now)
     found = _snapshot(world, most_schedules=2)
     assert [s.key for s in found.schedules] == ["s0", "s1", "__other__"]
-    assert found.schedules[2].sums["runs"] == {"succeeded": 3}
+    assert found.schedules[2].sums["runs"] == {"auto:succeeded": 3}
+
+
+def test_runs_count_by_what_made_them(world: Any) -> None:
+    schedule = world.schedule()
+    world.schedule("tock", after_key="tick")
+    for number, (origin, catchup) in enumerate(
+        [
+            ("auto", False),
+            ("auto", True),
+            ("manual:2", False),
+            ("backfill:3", False),
+            ("event:4", False),
+            ("by hand", False),
+        ]
+    ):
+        ended = {"due_at": world.ago(number), "finished_at": world.now}
+        world.run(schedule, "failed", origin=origin, catchup=catchup, **ended)
+    found = {s.key: s for s in _snapshot(world).schedules}
+    words = ("auto", "catchup", "manual", "backfill", "event", "other")
+    assert found["tick"].sums["runs"] == {f"{word}:failed": 1 for word in words}
+    assert (found["tick"].follows, found["tock"].follows) == (False, True)
+
+
+def test_backfilled_runs_are_counted_from_when_they_are_asked_for(world: Any) -> None:
+    world.schedule()
+    for expected in (2, 0):
+        with world.database.begin() as connection:
+            made = requests.backfill(
+                connection,
+                "tick",
+                after=world.ago(120),
+                until=world.now,
+                name="one",
+                who="me",
+                now=world.now,
+            )
+        assert made == expected
+    runs = _snapshot(world).schedules[0].sums["runs"]
+    assert runs == {f"backfill:{outcome}": 0 for outcome in OUTCOMES}
+
+
+def test_losses_are_counted_from_the_start_where_a_schedule_has_the_task(
+    world: Any,
+) -> None:
+    run = world.run(world.schedule(), "published")
+    ended = {"state": "failed", "runtime_seconds": 1.0}
+    world.attempt(run, run_id=None, task_id="one", task="plain", **ended)
+    found = _snapshot(world).tasks
+    assert found["shop.tick"] == {"attempts_lost": {}}
+    assert "attempts_lost" not in found["plain"]
+
+
+def test_losses_of_tasks_beyond_the_bound_share_one_name(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "MOST_TASKS", 2)
+    for number, task in enumerate(("z", "y", "a")):
+        moment = world.now + timedelta(seconds=number)
+        schedule = world.schedule(f"s{number}", task=task, created_at=moment)
+        run = world.run(schedule, "lost", finished_at=world.now)
+        world.attempt(run, task=task, state="lost", lost_cause="exit")
+    # the newest gives way, whatever its name
+    found = {t: sums["attempts_lost"] for t, sums in _snapshot(world).tasks.items()}
+    assert found == {task: {"exit": 1} for task in ("z", "y", "__other__")}
 
 
 def test_a_duplicate_after_the_fold_is_counted(world: Any) -> None:

@@ -153,7 +153,7 @@ def test_what_is_not_folded_is_not_pruned(world: Any) -> None:
     assert world.sweep(world.monitor())["runs_pruned"] == 1
     # folded first, in the same sweep, then pruned
     assert world.row(run) is None
-    assert world.folded("runs", label="succeeded") == 1
+    assert world.folded("runs", label="auto:succeeded") == 1
 
 
 def test_workers_long_gone_are_removed(world: Any) -> None:

@@ -290,7 +290,7 @@ def test_the_number_of_series_is_bounded(world: Any) -> None:
     found = samples(world, most_schedules=10)
     for label, most in (
         ("schedule", 11),
-        ("task", 213),
+        ("task", 202),
         ("lane", 213),
         ("worker", 200),
     ):
