@@ -131,6 +131,12 @@ _WORKER_GAUGES: tuple[tuple[str, str, WorkerNumber], ...] = (
         "Tasks that the worker said it executes.",
         lambda worker: worker.executing,
     ),
+    (
+        "metronome_spool_records",
+        "Records in the worker's spool when it last said that it lives; workers that "
+        "share a data folder say the same.",
+        lambda worker: worker.spooled,
+    ),
 )
 
 _OUTBOX_GAUGES: tuple[tuple[str, str, Callable[[Queued], float]], ...] = (

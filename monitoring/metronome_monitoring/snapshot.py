@@ -57,6 +57,7 @@ class WorkerNumbers:
     up: bool
     heartbeat_at: float
     executing: int
+    spooled: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -313,6 +313,8 @@ workers = Table(
     # task ids being executed at the last heartbeat
     Column("active", Json, nullable=False),
     Column("dropped", BigInteger, nullable=False, server_default="0"),
+    # records in its spool at the last heartbeat
+    Column("spooled", Integer, nullable=False, server_default="0"),
     Index("ix_metronome_workers_heartbeat", "heartbeat_at"),
 )
 

@@ -15,6 +15,7 @@ import uuid
 import weakref
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 from celery import current_task, signals, states
@@ -40,6 +41,7 @@ from flask_metronome.shown import patterns_of
 from flask_metronome.state import State, state_of
 from flask_metronome.store import workers
 from flask_metronome.store.ledger import Ledger, ledger_of
+from flask_metronome.store.records import runs_of
 from flask_metronome.store.workers import WorkerBeat
 
 logger = logging.getLogger(__name__)
@@ -317,6 +319,7 @@ class Lease:
         return True
 
     def _words(self) -> WorkerBeat:
+        spooled = self._ledger.spooled()
         return WorkerBeat(
             id=own_worker_id() or "",
             hostname=str(self._consumer.hostname),
@@ -324,8 +327,9 @@ class Lease:
             version=version("Flask-Metronome"),
             lanes=_lanes(self._consumer, self._state.topology),
             # what ended and could not be told yet is not lost
-            active=sorted({*_active(), *self._ledger.waiting()}),
+            active=sorted({*_active(), *chain.from_iterable(map(runs_of, spooled))}),
             dropped=self._dropped,
+            spooled=len(spooled),
         )
 
 

@@ -36,7 +36,6 @@ from flask_metronome.store.records import (
     read_handed_back,
     read_result,
     record_of,
-    runs_of,
 )
 from flask_metronome.store.results import Result
 from flask_metronome.store.writer import Writer
@@ -236,11 +235,9 @@ class Ledger:
         """How many records this machine's workers dropped since last asked."""
         return self.spool.take_dropped()
 
-    def waiting(self) -> set[str]:
-        """The ids of the tasks whose ends are spooled."""
-        if not self.spool.is_waiting():
-            return set()
-        return {each for record in self.spool.waiting() for each in runs_of(record)}
+    def spooled(self) -> list[Record]:
+        """The records that wait for the database, oldest first."""
+        return self.spool.waiting() if self.spool.is_waiting() else []
 
     def _replay_first(self, give_up: float) -> None:
         """What this machine's workers know must be written before it is judged.

@@ -97,6 +97,7 @@ def _workers(known: Sequence[Any], live: Sequence[Any]) -> tuple[WorkerNumbers, 
             up=row.id in alive,
             heartbeat_at=row.heartbeat_at.timestamp(),
             executing=len(row.active) if row.id in alive else 0,
+            spooled=row.spooled,
         )
     return tuple(found.values())
 

@@ -21,6 +21,7 @@ class WorkerBeat:
 
     :param active: ids of the tasks that its pool executes.
     :param dropped: records it had to drop since it last said so.
+    :param spooled: records that wait in its folder, also those of workers beside it.
     """
 
     id: str
@@ -30,11 +31,16 @@ class WorkerBeat:
     lanes: Sequence[str]
     active: Sequence[str]
     dropped: int = 0
+    spooled: int = 0
 
 
 def heartbeat(connection: Connection, beat: WorkerBeat, *, now: datetime) -> None:
     """Write a worker's lease; its first one makes the row."""
-    values = {"lanes": list(beat.lanes), "active": list(beat.active)}
+    values = {
+        "lanes": list(beat.lanes),
+        "active": list(beat.active),
+        "spooled": beat.spooled,
+    }
     changed = connection.execute(
         update(workers)
         .where(workers.c.id == beat.id)

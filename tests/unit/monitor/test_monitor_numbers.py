@@ -148,6 +148,14 @@ def test_what_workers_dropped_outlives_them(world: Any) -> None:
     assert value(samples(world), "records_dropped_total") == 8
 
 
+def test_workers_say_what_waits_in_their_spools(world: Any) -> None:
+    world.worker(spooled=3)
+    world.worker(hostname="celery@two")
+    found = samples(world)
+    assert value(found, "spool_records", worker="celery@one") == 3
+    assert value(found, "spool_records", worker="celery@two") == 0
+
+
 def test_lanes_say_what_waits_and_who_serves(world: Any) -> None:
     schedule = world.schedule()
     for number in range(3):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,12 +24,14 @@ from flask_metronome.core.run import AttemptState, RunState
 from flask_metronome.database import Database, is_disconnect
 from flask_metronome.identity import new_worker_id, set_worker_id
 from flask_metronome.models import attempts, workers
+from flask_metronome.recorder import Lease
 from flask_metronome.settings import Settings
 from flask_metronome.spool import Spool
 from flask_metronome.store import results
 from flask_metronome.store.ledger import Ledger
-from flask_metronome.store.records import record_of
+from flask_metronome.store.records import record_of, runs_of
 from flask_metronome.store.results import Result
+from flask_metronome.store.workers import heartbeat
 
 LOST, SUCCEEDED = AttemptState.LOST, AttemptState.SUCCEEDED
 
@@ -167,10 +170,28 @@ def test_what_is_spooled_is_written_before_a_redelivery_is_judged(
     store.claim(worker_id=mine)
     ending = Ending(run_id=RUN, retries=0, state=SUCCEEDED, fence=1)
     made.spool.append(record_of(ending=ending))
-    assert made.waiting() == {RUN}
+    assert [runs_of(record) for record in made.spooled()] == [{RUN}]
     again = made.claim(replace(DELIVERY, redelivered=True))
     assert again.verdict is Verdict.DUPLICATE
-    assert (store.run().state, made.waiting()) == ("succeeded", set())
+    assert (store.run().state, made.spooled()) == ("succeeded", [])
+
+
+def test_a_worker_says_how_many_records_wait_and_executes_what_ended(
+    store: Store, ledger: tuple[Ledger, Unconfirmed]
+) -> None:
+    """What ended and could not be told yet is not lost."""
+    made, _ = ledger
+    for run in (RUN, "another"):
+        ending = Ending(run_id=run, retries=0, state=SUCCEEDED, fence=1)
+        made.spool.append(record_of(ending=ending))
+    state: Any = SimpleNamespace(topology=SimpleNamespace(lanes=()))
+    lease = Lease(state, made, SimpleNamespace(hostname="celery@one"))
+    words = replace(lease._words(), id=ELSEWHERE)
+    assert (words.spooled, set(words.active)) == (2, {RUN, "another"})
+    with store.database.begin() as c:
+        for each in (words, replace(words, spooled=1)):
+            heartbeat(c, each, now=store.database.now(c))
+        assert c.execute(select(workers.c.spooled)).scalar() == 1
 
 
 class Fussy(Database):
