@@ -16,7 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from flask_metronome.core.run import trigger_of
 from flask_metronome.models import attempts, counters, results, runs
+from flask_metronome.store.counters import runs_label
 
 #: How long after a body's end its process may still need to tell of it, seconds.
 _TELLING_SECONDS = 8.0
@@ -295,7 +297,8 @@ def wrong_sums(connection: Connection) -> list[str]:
     true: Counter[tuple[str, str]] = Counter()
     for run in rows:
         if run.state != "skipped":
-            true["runs", run.state] += 1
+            trigger = trigger_of(run.origin, catchup=run.catchup)
+            true["runs", runs_label(trigger, run.state)] += 1
         true["retries", ""] += run.retries
         true["duplicates", ""] += run.duplicates
     for state in tries:

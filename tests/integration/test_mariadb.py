@@ -19,6 +19,7 @@ from page_reads import assert_reads
 from seeded_shop import LANES, seed
 from seeded_troubles import seed_troubles
 from sqlalchemy import delete, make_url, select, update
+from upgraded_counters import check_last_starts, check_triggers
 
 from flask_metronome import Definition, Metronome, every, schema
 from flask_metronome.beat import Ticker
@@ -90,6 +91,11 @@ def test_a_cadence_edited_by_hand_is_aimed_anew(database: Database) -> None:
 
 def test_an_edit_by_hand_does_what_any_edit_does(database: Database) -> None:
     check_hand_edits(database)
+
+
+def test_what_was_counted_goes_up_and_down(database: Database) -> None:
+    check_triggers(database)
+    check_last_starts(database)
 
 
 def test_four_beats_at_once_decide_each_due_time_once(

@@ -187,7 +187,7 @@ def test_every_chore_runs_and_judges(database: Database, settings: Settings) -> 
             lease_seconds=30,
         )
     (numbers,) = snapshot.schedules
-    assert numbers.sums["runs"] == {"expired": 1, "lost": 1}
+    assert numbers.sums["runs"] == {"auto:expired": 1, "auto:lost": 1}
     assert numbers.sums["runs_missed"]["publish_failed"] == 1
     assert numbers.sums["runs_flagged"]["stuck"] == 1
     (task,) = snapshot.tasks
@@ -238,7 +238,7 @@ def test_sums_never_fall_while_they_are_folded(
     monitor = Monitor(database, settings, batch=7)
     done = threading.Event()
     seen: list[int] = []
-    key = counters.CounterKey("runs", "tick", "succeeded")
+    key = counters.CounterKey("runs", "tick", "auto:succeeded")
 
     def read() -> None:
         while not done.is_set():

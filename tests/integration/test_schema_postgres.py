@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from hand_edits import check_hand_edits
+from upgraded_counters import check_last_starts, check_triggers
 
 from flask_metronome import schema
 from flask_metronome.database import Database
@@ -38,4 +39,12 @@ def test_an_edit_by_hand_does_what_any_edit_does(database_url: str) -> None:
     database = Database(database_url)
     schema.init_db(database)
     check_hand_edits(database)
+    database.dispose()
+
+
+def test_what_was_counted_goes_up_and_down(database_url: str) -> None:
+    database = Database(database_url)
+    schema.init_db(database)
+    check_triggers(database)
+    check_last_starts(database)
     database.dispose()
