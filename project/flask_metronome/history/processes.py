@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flask_metronome.core.heartbeat import BEAT_UP_SECONDS
 from flask_metronome.core.run import LIVE, UNSTARTED
 from flask_metronome.history.values import (
     BeatView,
@@ -19,11 +20,10 @@ from flask_metronome.history.values import (
 )
 from flask_metronome.models import beats, runs, schedules, workers
 
-#: A beat says every 5 s that it lives.
-BEAT_ALIVE = timedelta(seconds=20)
 #: Processes that were last heard of longer ago are no longer shown.
 SHOWN = timedelta(days=1)
 _MOST = 200
+_BEAT_UP = timedelta(seconds=BEAT_UP_SECONDS)
 
 
 async def list_beats(connection: AsyncConnection, now: datetime) -> list[BeatView]:
@@ -133,6 +133,6 @@ def _alive(
     stopped_at: datetime | None,
     heartbeat_at: datetime,
     now: datetime,
-    bound: timedelta = BEAT_ALIVE,
+    bound: timedelta = _BEAT_UP,
 ) -> bool:
     return stopped_at is None and heartbeat_at > now - bound

@@ -9,9 +9,6 @@ from sqlalchemy import Connection, delete, insert, update
 
 from flask_metronome.models import beats
 
-#: A beat is up while its heartbeat is at most this old.
-UP_SECONDS = 15.0
-
 
 def register(
     connection: Connection,

@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from flask_metronome.core.heartbeat import BEAT_UP_SECONDS
 from flask_metronome.core.run import FINAL, RunState
 from flask_metronome.core.unknown import MONITOR_LEASE
 from flask_metronome.models import beats, lane_depths, leases, messages, runs, workers
 from flask_metronome.store import counters
-from flask_metronome.store.beats import UP_SECONDS
 from metronome_monitoring.snapshot import LaneNumbers, Queued, WorkerNumbers
 
 #: A worker that was heard of longer ago has no series any more.
@@ -74,7 +74,7 @@ def _age(moment: datetime | None, now: datetime) -> float:
 
 
 def _beats(connection: Connection, now: datetime) -> dict[str, Any]:
-    since = now - timedelta(seconds=UP_SECONDS)
+    since = now - timedelta(seconds=BEAT_UP_SECONDS)
     rows = connection.execute(select(beats.c.heartbeat_at, beats.c.stopped_at)).all()
     newest = max((row.heartbeat_at for row in rows), default=None)
     return {

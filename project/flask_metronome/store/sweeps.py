@@ -25,6 +25,7 @@ from sqlalchemy import (
     update,
 )
 
+from flask_metronome.core.heartbeat import BEAT_UP_SECONDS
 from flask_metronome.core.longest_runtime import (
     LEAST_SECONDS,
     SAMPLES,
@@ -32,7 +33,6 @@ from flask_metronome.core.longest_runtime import (
 )
 from flask_metronome.core.run import UNSTARTED, AttemptState, MissedReason, RunState
 from flask_metronome.models import attempts, beats, runs, workers
-from flask_metronome.store.beats import UP_SECONDS
 from flask_metronome.store.upserts import comparable, plus_seconds, rows_changed
 
 #: A run that is released to the outbox after its grace is given this long.
@@ -80,7 +80,7 @@ def flag_unpublished(connection: Connection, *, batch: int, now: datetime) -> in
 
 def _any_beat(connection: Connection, now: datetime) -> bool:
     """Whether a beat lives."""
-    since = now - timedelta(seconds=UP_SECONDS)
+    since = now - timedelta(seconds=BEAT_UP_SECONDS)
     alive = and_(beats.c.heartbeat_at >= since, beats.c.stopped_at.is_(None))
     return bool(connection.scalar(select(exists().where(alive))))
 

@@ -230,7 +230,7 @@ def test_what_was_left_out_on_purpose_is_no_verdict() -> None:
 
 def test_who_lives_is_said_by_heartbeats(site: Any) -> None:
     site.beat(host="alive")
-    site.beat(host="silent", heartbeat_at=NOW - timedelta(seconds=21))
+    site.beat(host="silent", heartbeat_at=NOW - timedelta(seconds=16))
     site.beat(host="stopped", stopped_at=NOW)
     site.beat(host="forgotten", heartbeat_at=NOW - timedelta(days=2))
     site.worker(hostname="alive", heartbeat_at=NOW - timedelta(seconds=89))
